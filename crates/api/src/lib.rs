@@ -1,0 +1,1 @@
+//! The HTTP face of Playhouse: the Apify API v2.

@@ -1,0 +1,1 @@
+//! The pages that links printed by the apify CLI open.

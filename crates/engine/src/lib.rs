@@ -1,0 +1,1 @@
+//! The verbs: start, abort, resurrect, build, meter, recover.
