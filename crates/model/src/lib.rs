@@ -2,6 +2,52 @@
 //!
 //! Nothing here does I/O, waits, or asks what time it is: time and randomness come in as arguments.
 
+// Words and forms
+mod access;
+mod ids;
+mod names;
+mod origin;
+mod page;
 mod time;
+pub mod hex;
+pub mod signature;
 
+// Who
+mod user;
+
+// What runs
+mod actor;
+mod build;
+mod job_status;
+pub mod pricing;
+mod run;
+mod usage;
+
+// What is kept
+pub mod item_view;
+pub mod push;
+mod raw_json;
+pub mod record;
+mod request;
+mod storage;
+
+pub use access::GeneralAccess;
+pub use actor::{
+    Actor, DefaultRunOptions, EnvVar, ExampleRunInput, FileFormat, MAX_SOURCE_FILES, PermissionLevel, Source,
+    SourceFile, TaggedBuild, Version, parse_build_number, parse_version_number,
+};
+pub use build::{Build, BuildOptions, BuildStats, JobMeta};
+pub use ids::{ActorId, BuildId, Id, Random, RunId, StorageId, TaskId, TokenId, UserId, kind};
+pub use job_status::{JobEffect, JobEvent, JobStatus, Refused, step};
+pub use names::{EmptyName, MAX_NAME, Owner, Reference, fold, is_dns_safe, is_resource_name, is_username};
+pub use origin::Origin;
+pub use page::{Listed, MAX_LIMIT, Page};
+pub use request::{MAX_BATCH, RequestId};
+pub use run::{
+    ABORT_GRACE_SECS, EndCause, INPUT_KEY, MAX_METAMORPHS, Metamorph, Run, RunOptions, RunStats, RunStorages,
+    TOKEN_GRACE_SECS,
+};
+pub use storage::{MAX_JSON_BODY, Storage, StorageCounters, StorageKind, StorageStats};
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};
+pub use usage::{Prices, RunUsage, RunUsageUsd};
+pub use user::{Token, User};

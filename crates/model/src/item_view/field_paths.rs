@@ -1,0 +1,236 @@
+//! The field paths that a dataset's items have: `latestComments/0/owner/username` (`S29`).
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::raw_json::{JsonError, MAX_DEPTH, Scanner};
+
+/// No more paths than this are kept for a dataset, as many as a table has columns (`X8`).
+pub const MAX_FIELD_PATHS: usize = 2000;
+
+/// Longer paths are cut to this many characters (`X8`).
+pub const MAX_FIELD_PATH_CHARS: usize = 200;
+
+/// How many shapes of items are remembered, to pass over those that were seen before.
+const MAX_SHAPES: usize = 4096;
+
+/// Gathers the field paths of many items.
+///
+/// Items of a dataset mostly look alike, so the shape of each is hashed first (its keys and nesting, not its values), and
+/// only an item of a new shape is taken apart.
+#[derive(Clone, Debug, Default)]
+pub struct FieldCollector {
+    paths: BTreeSet<String>,
+    shapes: HashSet<u64>,
+}
+
+impl FieldCollector {
+    /// Goes on from paths that were gathered before.
+    pub fn from_paths(paths: impl IntoIterator<Item = String>) -> Self {
+        Self { paths: paths.into_iter().take(MAX_FIELD_PATHS).collect(), shapes: HashSet::new() }
+    }
+
+    /// The paths gathered so far, sorted by code point.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.paths.iter().map(String::as_str)
+    }
+
+    /// Adds the paths of one item, the text of a JSON object, and tells whether there was a new one among them.
+    ///
+    /// A path leads to a value that holds no others: a scalar, an empty object or an empty array. Text that is not JSON
+    /// adds nothing beyond what stands before the mistake.
+    pub fn add(&mut self, raw_item: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(raw_item) else { return false };
+        if self.paths.len() >= MAX_FIELD_PATHS {
+            return false;
+        }
+        let mut shape = Shape(0);
+        if shape.walk(&mut Scanner::new(text), 0).is_err() || self.shapes.contains(&shape.0) {
+            return false;
+        }
+        if self.shapes.len() >= MAX_SHAPES {
+            self.shapes.clear();
+        }
+        self.shapes.insert(shape.0);
+
+        let before = self.paths.len();
+        let mut walk = Walk { paths: &mut self.paths, path: String::new(), chars: 0 };
+        // The item was read through just now, so only a full list ends this early.
+        let _ = walk.value(&mut Scanner::new(text));
+        self.paths.len() > before
+    }
+}
+
+/// A hash of the keys and brackets of an item. Equal shapes have equal paths.
+struct Shape(u64);
+
+impl Shape {
+    fn walk(&mut self, scanner: &mut Scanner<'_>, depth: u32) -> Result<(), JsonError> {
+        let mut first = true;
+        match scanner.peek() {
+            Some(b'{') if depth <= MAX_DEPTH => {
+                scanner.open(b'{')?;
+                self.mix(1);
+                while let Some(key) = scanner.next_key(first)? {
+                    self.mix_text(key.quoted());
+                    self.walk(scanner, depth + 1)?;
+                    first = false;
+                }
+                self.mix(2);
+            }
+            Some(b'[') if depth <= MAX_DEPTH => {
+                scanner.open(b'[')?;
+                self.mix(3);
+                while scanner.next_element(first)? {
+                    self.walk(scanner, depth + 1)?;
+                    first = false;
+                }
+                self.mix(4);
+            }
+            _ => {
+                scanner.value()?;
+                self.mix(5);
+            }
+        }
+        Ok(())
+    }
+
+    fn mix_text(&mut self, text: &str) {
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.mix(u64::from_le_bytes(last));
+        self.mix(text.len() as u64);
+    }
+
+    fn mix(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93_u128;
+        self.0 = (product as u64) ^ (product >> 64) as u64;
+    }
+}
+
+struct Walk<'c> {
+    paths: &'c mut BTreeSet<String>,
+    /// The way to the current value, cut at the longest that is kept.
+    path: String,
+    chars: usize,
+}
+
+/// The list of paths is full.
+struct Full;
+
+impl Walk<'_> {
+    fn value(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Full> {
+        let mut first = true;
+        match scanner.peek() {
+            Some(b'{') => {
+                scanner.open(b'{').map_err(|_| Full)?;
+                while let Some(key) = scanner.next_key(first).map_err(|_| Full)? {
+                    self.below(&key.decode(), |walk| walk.value(scanner))?;
+                    first = false;
+                }
+            }
+            Some(b'[') => {
+                scanner.open(b'[').map_err(|_| Full)?;
+                let mut index = 0_usize;
+                while scanner.next_element(first).map_err(|_| Full)? {
+                    self.below(&index.to_string(), |walk| walk.value(scanner))?;
+                    index += 1;
+                    first = false;
+                }
+            }
+            _ => {
+                scanner.value().map_err(|_| Full)?;
+            }
+        }
+        if first { self.keep() } else { Ok(()) }
+    }
+
+    fn below(&mut self, key: &str, visit: impl FnOnce(&mut Self) -> Result<(), Full>) -> Result<(), Full> {
+        let (length, chars) = (self.path.len(), self.chars);
+        let separator = (length > 0).then_some('/');
+        for character in separator.into_iter().chain(key.chars()).take(MAX_FIELD_PATH_CHARS - chars) {
+            self.path.push(character);
+            self.chars += 1;
+        }
+        let outcome = visit(self);
+        self.path.truncate(length);
+        self.chars = chars;
+        outcome
+    }
+
+    fn keep(&mut self) -> Result<(), Full> {
+        if self.paths.len() >= MAX_FIELD_PATHS {
+            return Err(Full);
+        }
+        if !self.path.is_empty() && !self.paths.contains(&self.path) {
+            self.paths.insert(self.path.clone());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths_of(items: &[&str]) -> Vec<String> {
+        let mut fields = FieldCollector::default();
+        for item in items {
+            fields.add(item.as_bytes());
+        }
+        fields.paths().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn paths_are_slash_separated_with_array_indices_and_sorted() {
+        let paths = paths_of(&[
+            r#"{"b":1,"latestComments":[{"owner":{"username":"x"}},{"owner":{"username":null}}],"e":{},"f":[ ]}"#,
+            r#"{"B":[[1,2]],"a/b":{"c d":true}}"#,
+        ]);
+
+        assert_eq!(
+            paths,
+            [
+                "B/0/0",
+                "B/0/1",
+                "a/b/c d",
+                "b",
+                "e",
+                "f",
+                "latestComments/0/owner/username",
+                "latestComments/1/owner/username"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_an_item_of_a_new_shape_adds_paths() {
+        let mut fields = FieldCollector::default();
+
+        assert!(fields.add(br#"{"a":1,"b":[1]}"#));
+        assert!(!fields.add(br#"{"a":{},"b":[2]}"#));
+        assert!(!fields.add(br#"{ "a" : "x", "b" : [ "y" ] }"#));
+        assert!(fields.add(br#"{"a":1,"b":[1,2]}"#));
+        assert!(!fields.add(b"{}"));
+        assert!(!fields.add(br#"{"c":"#));
+        let mut later = FieldCollector::from_paths(fields.paths().map(str::to_owned));
+        assert!(!later.add(br#"{"b":[1,2]}"#));
+        assert_eq!(later.paths().collect::<Vec<_>>(), ["a", "b/0", "b/1"]);
+    }
+
+    #[test]
+    fn paths_are_bounded_in_number_and_length() {
+        let wide = format!("{{\"a\":[{}]}}", vec!["0"; 3000].join(","));
+        assert_eq!(paths_of(&[&wide]).len(), MAX_FIELD_PATHS);
+
+        let long = format!("{{\"{0}\":{{\"é\":1,\"{0}\":2}}}}", "é".repeat(150));
+        let paths = paths_of(&[&long]);
+        assert_eq!(paths.len(), 2);
+        assert_eq!(paths[1].chars().count(), MAX_FIELD_PATH_CHARS);
+
+        assert_eq!(paths_of(&[&"[".repeat(100_000)]), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,46 @@
+//! Users and their tokens.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GeneralAccess, Timestamp, TokenId, UserId};
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Its name in the case given; unique without regard to case.
+    pub username: String,
+    /// E-mail address, if one was given (`USR-4`: never an empty string).
+    #[serde(default)]
+    pub email: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Password of the forward proxy, which is all that `users/me` shows of secrets (`USR-5`).
+    pub proxy_password: String,
+    /// Level of runs, builds and logs that follow the account (`AUTH-9`).
+    pub run_access: GeneralAccess,
+    /// Level of storages that follow the account (`AUTH-9`).
+    pub storage_access: GeneralAccess,
+}
+
+/// What is kept of an API token: never its value (`AUTH-2`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    /// Handle by which it is listed and revoked.
+    pub id: TokenId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What it is for, in its owner's words.
+    pub name: String,
+    /// SHA-256 of the value.
+    #[serde(with = "crate::hex")]
+    pub hash: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops to be valid.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+}
