@@ -6,6 +6,8 @@
 
 mod job;
 
+pub mod process;
+
 pub use job::{
     BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Isolation, Job, JobKind, Limits, Observed, RunSpec, Stop, Usage,
 };
