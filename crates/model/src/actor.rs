@@ -11,7 +11,7 @@ use crate::{ActorId, BuildId, Timestamp, UserId};
 /// Sum of the inline files of a version, as the official CLI counts it, above which it pushes an archive (`VER-3`).
 pub const MAX_SOURCE_FILES: usize = 3 * 1024 * 1024;
 
-/// A program that can be built and run.
+/// A program that can be built and run. Its versions, which carry its source, are kept apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Actor {
@@ -46,9 +46,6 @@ pub struct Actor {
     pub created_at: Timestamp,
     /// Last change of its content; never by builds, runs, tags or statistics (`ACT-4`).
     pub modified_at: Timestamp,
-    /// Its versions, in the order of their making.
-    #[serde(default)]
-    pub versions: Vec<Version>,
     /// Options of runs that give none (`ACT-5`).
     pub default_run_options: DefaultRunOptions,
     /// An input to start from (`ACT-7`).
@@ -72,6 +69,18 @@ pub struct Actor {
     /// Standby settings as given; `None` until it is first enabled (`ACT-11`).
     #[serde(default)]
     pub actor_standby: Option<Value>,
+}
+
+/// What has been done with an Actor, counted apart from it so that a run never rewrites it (`ACT-4`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActorStats {
+    /// Builds that succeeded (`BLD-6`).
+    pub total_builds: u64,
+    /// Runs started (`START-22`).
+    pub total_runs: u64,
+    /// When the last run was started.
+    pub last_run_started_at: Option<Timestamp>,
 }
 
 /// What a run's token may do.

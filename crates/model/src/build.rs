@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ActorId, BuildId, GeneralAccess, JobStatus, Origin, Timestamp, UserId, Version};
+use crate::{ActorId, BuildId, EnvVar, GeneralAccess, JobStatus, Origin, Timestamp, UserId};
 
 /// One build of an Actor version.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,8 +29,14 @@ pub struct Build {
     pub options: BuildOptions,
     /// Tag that it gets on success (`BLD-2`).
     pub tag: Option<String>,
-    /// Source, variables and settings as they were when it was asked for (`BLD-5`).
-    pub version: Version,
+    /// Kind of its source (`VER-1`); the source itself is kept apart, since it can be large.
+    pub source_kind: String,
+    /// The version's variables as they were when the build was asked for (`BLD-5`).
+    #[serde(default)]
+    pub env_vars: Vec<EnvVar>,
+    /// Whether the variables are given to the build, too (`VER-13`).
+    #[serde(default)]
+    pub apply_env_vars_to_build: bool,
     /// How it went.
     #[serde(default)]
     pub stats: BuildStats,
@@ -49,8 +55,6 @@ pub struct Build {
     /// Access level (`AUTH-9`).
     #[serde(default)]
     pub general_access: GeneralAccess,
-    /// Counts the writes of this record; the store refuses one that has seen an older state.
-    pub revision: u64,
 }
 
 /// What a build was asked to do.

@@ -4,13 +4,13 @@
 
 // Words and forms
 mod access;
+pub mod hex;
 mod ids;
 mod names;
 mod origin;
 mod page;
-mod time;
-pub mod hex;
 pub mod signature;
+mod time;
 
 // Who
 mod user;
@@ -33,8 +33,8 @@ mod storage;
 
 pub use access::GeneralAccess;
 pub use actor::{
-    Actor, DefaultRunOptions, EnvVar, ExampleRunInput, FileFormat, MAX_SOURCE_FILES, PermissionLevel, Source,
-    SourceFile, TaggedBuild, Version, parse_build_number, parse_version_number,
+    Actor, ActorStats, DefaultRunOptions, EnvVar, ExampleRunInput, FileFormat, MAX_SOURCE_FILES, PermissionLevel,
+    Source, SourceFile, TaggedBuild, Version, parse_build_number, parse_version_number,
 };
 pub use build::{Build, BuildOptions, BuildStats, JobMeta};
 pub use ids::{ActorId, BuildId, Id, Random, RunId, StorageId, TaskId, TokenId, UserId, kind};

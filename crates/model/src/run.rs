@@ -99,8 +99,6 @@ pub struct Run {
     /// When the current stretch of running began: at the start or the last resurrection (`RUN-9`).
     #[serde(default)]
     pub running_since: Option<Timestamp>,
-    /// Counts the writes of this record; the store refuses one that has seen an older state.
-    pub revision: u64,
 }
 
 /// Options of a run (`RUN-7`).

@@ -1,0 +1,1 @@
+//! What every backend must do, as cases that run against any [`Store`](crate::Store).

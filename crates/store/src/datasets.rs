@@ -1,0 +1,57 @@
+//! Datasets: append-only lists of JSON items.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use model::StorageId;
+use model::push::Items;
+
+use crate::StoreError;
+
+/// Keeps datasets.
+#[async_trait]
+pub trait DatasetStore: Send + Sync + std::fmt::Debug {
+    /// Appends `items` in order, contiguous and all or none (`D1`), and returns the new item count.
+    ///
+    /// # Errors
+    /// `NotFound` if the dataset does not exist or was deleted.
+    async fn append(&self, id: &StorageId, items: Items) -> Result<u64, StoreError>;
+
+    /// Streams the items of `window` in chunks of bounded size; memory does not grow with the window.
+    ///
+    /// The window is fixed when this returns: items pushed later are not in it.
+    async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError>;
+
+    /// Paths of all fields seen in the items, sorted (`S29`), at most 2000.
+    async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError>;
+}
+
+/// Which items to read (`D20`, `D21`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Stored items to leave out.
+    pub offset: u64,
+    /// Most items to read; all if `None`.
+    pub limit: Option<u64>,
+    /// Newest first: items are reversed before the window is taken.
+    pub desc: bool,
+}
+
+/// The items of a window.
+pub struct ItemChunks {
+    /// Items in the dataset.
+    pub total: u64,
+    /// Items in the window.
+    pub count: u64,
+    /// The items, in the order of the window.
+    pub chunks: BoxStream<'static, Result<ItemChunk, StoreError>>,
+}
+
+/// Some items, one JSON line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemChunk {
+    /// The raw JSON of each item followed by one line feed; there are no other line feeds.
+    pub lines: Bytes,
+    /// How many items these are; at least one.
+    pub count: u64,
+}

@@ -1,0 +1,1 @@
+//! The default backend: one directory with SQLite for rows and files for bulk bytes.
