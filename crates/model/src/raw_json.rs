@@ -199,13 +199,15 @@ impl<'a> Scanner<'a> {
     fn skip_plain_characters(&mut self) {
         const ONES: u64 = u64::MAX / 255;
         const HIGHS: u64 = ONES << 7;
+        const QUOTES: u64 = ONES * b'"' as u64;
+        const BACKSLASHES: u64 = ONES * b'\\' as u64;
         let bytes = self.text.as_bytes();
         while let Some(chunk) = bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
             let word = u64::from_le_bytes(*chunk);
             // The classic test for a zero byte; a false hit can only lie above a true one, and the lowest is the one taken.
             let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
             let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-            let hits = control | has_zero(word ^ ONES * b'"' as u64) | has_zero(word ^ ONES * b'\\' as u64);
+            let hits = control | has_zero(word ^ QUOTES) | has_zero(word ^ BACKSLASHES);
             if hits != 0 {
                 self.at += hits.trailing_zeros() as usize / 8;
                 return;

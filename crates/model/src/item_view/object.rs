@@ -141,6 +141,6 @@ fn bit_of(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
     let middle = bytes.get(bytes.len() / 2).copied().unwrap_or(0);
-    let mixed = bytes.len() ^ usize::from(first) * 7 ^ usize::from(middle) * 13 ^ usize::from(last) * 29;
+    let mixed = bytes.len() + usize::from(first) * 7 + usize::from(middle) * 13 + usize::from(last) * 29;
     1 << (mixed & 63)
 }
