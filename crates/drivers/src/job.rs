@@ -190,6 +190,9 @@ pub enum DriverError {
     /// No image of that build is here.
     #[error("build {0} has no image on this machine")]
     NoSuchImage(String),
+    /// The job was never started here, or is forgotten.
+    #[error("{0} is not known on this machine")]
+    NoSuchJob(String),
     /// The job could not be started.
     #[error("cannot start: {0}")]
     CannotStart(String),

@@ -6,6 +6,8 @@
 
 mod job;
 
+pub mod fake;
+pub mod log;
 pub mod process;
 
 pub use job::{
@@ -42,6 +44,9 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     async fn observe(&self, job: &Job) -> Result<Observed, DriverError>;
 
     /// Waits until the job has ended and all of its output is in its log file. May be dropped and called again.
+    ///
+    /// # Errors
+    /// `NoSuchJob` if it was never started here or is forgotten.
     async fn wait(&self, job: &Job) -> Result<Exit, DriverError>;
 
     /// Asks a job to end, or ends it. After [`Stop::Kill`] returns, no process of the job is left. A job that is gone is no error.
