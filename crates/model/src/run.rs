@@ -76,11 +76,17 @@ pub struct Run {
     pub input_key: String,
     /// What its token may do.
     pub permission_level: PermissionLevel,
+    /// Who aborted it, in words for the status message.
+    #[serde(default)]
+    pub aborted_by: Option<String>,
     /// Groups calls that belong together (`HTTP-25`).
     #[serde(default)]
     pub workflow_key: Option<String>,
     /// Secret part of the address of its web server (`RUN-13`).
     pub container_secret: String,
+    /// Port of its web server, chosen when a life is launched.
+    #[serde(default)]
+    pub web_port: Option<u16>,
     /// The Actors it was before (`RUN-16`).
     #[serde(default)]
     pub metamorphs: Vec<Metamorph>,
@@ -90,10 +96,16 @@ pub struct Run {
     /// Events charged so far (`CHG-8`).
     #[serde(default)]
     pub charged_event_counts: BTreeMap<String, u64>,
-    /// Life that runs or ran last; each reboot, restart, metamorph, migration and resurrection begins a new one. 0 before the first.
+    /// Life that is wanted, from 1; each reboot, restart, metamorph, migration and resurrection asks for a new one.
     #[serde(default)]
     pub life: u32,
-    /// When the current deadline passes; none without a timeout.
+    /// Life that was last known to be started; behind `life` while that is being launched.
+    #[serde(default)]
+    pub started_life: u32,
+    /// When it was restarted after failures, as far as that still counts (`START-24`).
+    #[serde(default)]
+    pub recent_restarts: Vec<Timestamp>,
+    /// When it is to be stopped: when its time is up, or while it is aborted, when its grace is over; none without a timeout.
     #[serde(default)]
     pub deadline: Option<Timestamp>,
     /// When the current stretch of running began: at the start or the last resurrection (`RUN-9`).
