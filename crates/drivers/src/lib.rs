@@ -6,6 +6,7 @@
 
 mod job;
 
+pub mod dockerfile;
 pub mod fake;
 pub mod log;
 pub mod process;
