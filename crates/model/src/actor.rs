@@ -71,6 +71,34 @@ pub struct Actor {
     pub actor_standby: Option<Value>,
 }
 
+impl Actor {
+    /// A private Actor with nothing but its name, made at `now`.
+    pub fn new(id: ActorId, user_id: UserId, name: &str, now: Timestamp) -> Self {
+        Self {
+            id,
+            user_id,
+            name: name.to_owned(),
+            title: None,
+            description: None,
+            seo_title: None,
+            seo_description: None,
+            is_public: false,
+            is_deprecated: false,
+            is_source_code_hidden: false,
+            created_at: now,
+            modified_at: now,
+            default_run_options: DefaultRunOptions::default(),
+            example_run_input: None,
+            tagged_builds: BTreeMap::new(),
+            last_build_of_version: BTreeMap::new(),
+            pricing_infos: Vec::new(),
+            categories: Vec::new(),
+            actor_permission_level: PermissionLevel::default(),
+            actor_standby: None,
+        }
+    }
+}
+
 /// What has been done with an Actor, counted apart from it so that a run never rewrites it (`ACT-4`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
