@@ -17,7 +17,9 @@ mod user;
 
 // What runs
 mod actor;
+pub mod actor_json;
 mod build;
+pub mod input_schema;
 mod job_status;
 pub mod pricing;
 mod run;
