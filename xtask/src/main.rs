@@ -1,2 +1,114 @@
 //! Chores of the repository: `cargo xtask help` lists them.
-fn main() {}
+
+use std::borrow::BorrowMut;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+
+/// Chores of the Playhouse repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+enum Chore {
+    /// Everything that must pass before a change lands: formatting, lints, tests, and the official clients against the binary
+    Test,
+    /// Formatting, lints, links in the documentation, and the dependency policy where cargo-deny is installed
+    Lint,
+    /// The tests in Rust
+    Unit,
+    /// The official clients, SDKs and CLI, in their pinned versions, against the binary
+    Clients {
+        /// Use the newest versions in the registries instead of the pinned ones
+        #[arg(long)]
+        newest: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Chore::parse() {
+        Chore::Test => {
+            lint()?;
+            unit()?;
+            clients(false)
+        }
+        Chore::Lint => lint(),
+        Chore::Unit => unit(),
+        Chore::Clients { newest } => clients(newest),
+    }
+}
+
+fn lint() -> anyhow::Result<()> {
+    run(cargo(["fmt", "--all", "--check"]))?;
+    run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    if cargo(["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        run(cargo(["deny", "check"]))?;
+    } else {
+        println!("skipped: cargo-deny is not installed, so the dependency policy is not checked");
+    }
+    Ok(())
+}
+
+fn unit() -> anyhow::Result<()> {
+    run(cargo(["test", "--workspace"]))
+}
+
+/// Builds the binary and lets the official clients loose on it.
+fn clients(newest: bool) -> anyhow::Result<()> {
+    run(cargo(["build", "--package", "playhouse"]))?;
+    let binary = root().join("target/debug/playhouse");
+    let directory = root().join("tests/clients");
+
+    let mut install = Command::new("npm");
+    install.current_dir(&directory).args(["--no-fund", "--no-audit"]);
+    if newest {
+        let packages = ["apify-cli", "apify-client", "apify", "crawlee"].map(|name| format!("{name}@latest"));
+        install.args(["install", "--no-save"]).args(packages);
+    } else {
+        install.arg("ci");
+    }
+    run(&mut install)?;
+
+    let environment = directory.join(".venv");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    let mut pip = Command::new(environment.join("bin/pip"));
+    pip.current_dir(&directory).args(["install", "--quiet", "--disable-pip-version-check"]);
+    if newest {
+        pip.args(["--upgrade", "apify-client", "apify", "crawlee[beautifulsoup]", "pytest", "pytest-asyncio"]);
+    } else {
+        pip.args(["--requirement", "requirements.txt"]);
+    }
+    run(&mut pip)?;
+
+    let mut node = Command::new("node");
+    node.current_dir(&directory).args(["--test", "--test-concurrency=1", "js/"]).env("PLAYHOUSE_BIN", &binary);
+    run(&mut node)?;
+    let mut pytest = Command::new(environment.join("bin/python"));
+    pytest.current_dir(&directory).args(["-m", "pytest", "-q", "py"]).env("PLAYHOUSE_BIN", &binary);
+    run(&mut pytest)
+}
+
+fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).args(arguments);
+    command
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Runs a command with its output on the terminal, and says how long it took.
+fn run(mut command: impl BorrowMut<Command>) -> anyhow::Result<()> {
+    let command = command.borrow_mut();
+    println!("+ {command:?}");
+    let started = Instant::now();
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} failed: {status}");
+    }
+    println!("  took {} s", started.elapsed().as_secs());
+    Ok(())
+}
