@@ -29,7 +29,9 @@ pub use queues::{
     Added, DeleteOutcome, Filter as RequestFilter, Head, HeadItem, LockedHead, Locker, NewRequest, QueueStore,
     RequestPage, StoredRequest, Updated,
 };
-pub use records::{ByteRange, ByteStream, Content, KeyPage, KeyQuery, NewRecord, Record, RecordBody, RecordMeta, RecordStore};
+pub use records::{
+    ByteRange, ByteStream, Content, KeyPage, KeyQuery, NewRecord, Record, RecordBody, RecordMeta, RecordStore,
+};
 pub use runs::{RunChange, RunFilter, RunStore};
 pub use storages::{NewStorage, Reads, StorageChange, StorageFilter, StorageStore, Touched};
 pub use users::UserStore;

@@ -1,0 +1,99 @@
+//! Moves the write-ahead log into the database, beside the writer.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::{Connection, OpenFlags};
+use tracing::warn;
+
+/// Time between checkpoints while there are writes.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Pages in the log above which the writer makes a checkpoint itself: only then does the log start over under constant load.
+const MAX_LOG_PAGES: i64 = 64 * 1024 * 1024 / 4096;
+
+/// Makes checkpoints some time after commits. It sleeps while nobody writes.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    connection: Mutex<Connection>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Pages in the log at the last checkpoint.
+    log_pages: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether there were commits since the last checkpoint began.
+    dirty: bool,
+    stopped: bool,
+}
+
+impl Checkpointer {
+    pub(super) fn open(file: &Path) -> anyhow::Result<Self> {
+        let connection = Connection::open_with_flags(file, OpenFlags::default())?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "cache_size", -64)?;
+        Ok(Self {
+            connection: Mutex::new(connection),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            log_pages: AtomicI64::new(0),
+        })
+    }
+
+    /// Hears from the writer that something was committed.
+    pub(super) fn note_commit(&self, writer: &Connection) {
+        let was_dirty = std::mem::replace(&mut self.state.lock().dirty, true);
+        if !was_dirty {
+            self.changed.notify_one();
+        }
+        if self.log_pages.load(Ordering::Relaxed) > MAX_LOG_PAGES {
+            self.checkpoint(writer);
+        }
+    }
+
+    /// Makes checkpoints until it is stopped.
+    pub(super) fn serve(&self) {
+        loop {
+            {
+                let mut state = self.state.lock();
+                while !state.dirty && !state.stopped {
+                    self.changed.wait(&mut state);
+                }
+                // Only `stop` cuts the pause short.
+                self.changed.wait_while_for(&mut state, |state| !state.stopped, PAUSE);
+                if state.stopped {
+                    return;
+                }
+                state.dirty = false;
+            }
+            self.checkpoint(&self.connection.lock());
+        }
+    }
+
+    /// Ends [`serve`](Self::serve).
+    pub(super) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// Moves all of the log into the database and empties it, when nobody else is there any more.
+    pub(super) fn truncate(&self) {
+        if let Err(error) = self.connection.lock().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            warn!(%error, "Cannot empty the write-ahead log; the next start will");
+        }
+    }
+
+    fn checkpoint(&self, connection: &Connection) {
+        match connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+        {
+            // A log that is moved whole starts over with the next commit.
+            Ok((pages, moved)) => self.log_pages.store(if pages == moved { 0 } else { pages }, Ordering::Relaxed),
+            Err(error) => warn!(%error, "Cannot make a checkpoint; trying again after the next commit"),
+        }
+    }
+}

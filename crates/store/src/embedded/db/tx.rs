@@ -1,0 +1,67 @@
+//! A write transaction as an operation sees it.
+
+use std::ops::Deref;
+
+use model::Timestamp;
+use rusqlite::Connection;
+
+use super::counters::{Counter, Counters};
+use crate::StoreError;
+
+/// What runs once the transaction is on disk and before anybody hears of it.
+pub(super) type Hook = Box<dyn FnOnce() + Send>;
+
+/// A write transaction, shared with the operations that are committed together. Reads like a [`Connection`].
+pub(in crate::embedded) struct WriteTx<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) counters: &'a mut Counters,
+    pub(super) hooks: &'a mut Vec<Hook>,
+    pub(super) now: Timestamp,
+}
+
+impl WriteTx<'_> {
+    /// When the operation runs.
+    pub(in crate::embedded) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The counters of a storage.
+    ///
+    /// # Errors
+    /// `NotFound(Storage)` if it was deleted, which makes this the check with which every write to a storage begins.
+    pub(in crate::embedded) fn counter(&mut self, k: i64) -> Result<&Counter, StoreError> {
+        self.counters.get(self.connection, k)
+    }
+
+    /// The same to be changed. What is changed is written once when all operations of the group are through.
+    ///
+    /// # Errors
+    /// `NotFound(Storage)` if it was deleted.
+    pub(in crate::embedded) fn counter_mut(&mut self, k: i64) -> Result<&mut Counter, StoreError> {
+        self.counters.get_mut(self.connection, k)
+    }
+
+    /// Makes the counters of a new storage.
+    pub(in crate::embedded) fn create_counter(&mut self, k: i64, counter: &Counter) -> Result<(), StoreError> {
+        counter.insert(self.connection, k)
+    }
+
+    /// Forgets the counters of a storage: from now on it is not found.
+    pub(in crate::embedded) fn delete_counter(&mut self, k: i64) -> Result<(), StoreError> {
+        self.counters.delete(self.connection, k)
+    }
+
+    /// Has `hook` run once this is on disk, before the caller hears of it: the place to bring caches up to date. It does
+    /// not run if the operation or the commit fails.
+    pub(in crate::embedded) fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.push(Box::new(hook));
+    }
+}
+
+impl Deref for WriteTx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
