@@ -1,1 +1,19 @@
-//! The HTTP face of Playhouse: the Apify API v2.
+//! The HTTP face: the Apify API v2.
+//!
+//! A request goes through one [`Service`] (names, method override, CORS, panics, compression), the [`router`], and one
+//! handler: extract, one call, answer. Extractors settle what the request means and who may do it; `error` turns every
+//! failure into the contract's words; `wire` spells the answers.
+
+mod access;
+mod app;
+mod error;
+mod extract;
+mod layers;
+mod router;
+mod storages;
+mod wire;
+
+pub use app::{ApiConfig, App};
+pub use error::{ApiError, Problem};
+pub use layers::{Peer, RequestId, Service};
+pub(crate) use router::router;

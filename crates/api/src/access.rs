@@ -1,0 +1,157 @@
+//! Who may read what: one table for runs, builds and storages (`AUTH-9` to `AUTH-14`, `P1` to `P5`).
+
+use std::sync::Arc;
+
+use engine::Caller;
+use model::{Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Run, RunId, Storage, StorageKind, User, UserId};
+use store::{Noun, RunFilter};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::Params;
+
+/// Whether the caller is that user; a run's token acts as its user (`P4`).
+pub(crate) fn is_user(caller: Option<&Caller>, user: &UserId) -> bool {
+    caller.is_some_and(|caller| caller.user.id == *user)
+}
+
+/// The run with that id, if the caller may read it.
+///
+/// # Errors
+/// `404` otherwise, with the type that tells a missing token from a missing run as far as it may be told (`AUTH-10`).
+pub(crate) async fn readable_run(app: &App, caller: Option<&Caller>, id: &str) -> Result<Arc<Run>, ApiError> {
+    let run = find_run(app, caller, id).await?;
+    let may_read = is_user(caller, &run.user_id) || run_level(app, &run).await?.is_open(false);
+    if may_read { Ok(run) } else { Err(hidden_run(caller)) }
+}
+
+/// The run with that id. Its access is not checked.
+///
+/// # Errors
+/// As [`readable_run`].
+pub(crate) async fn find_run(app: &App, caller: Option<&Caller>, id: &str) -> Result<Arc<Run>, ApiError> {
+    let id = RunId::parse(id).ok_or_else(|| hidden_run(caller))?;
+    app.store().runs.get(&id).await?.ok_or_else(|| hidden_run(caller))
+}
+
+/// The answer for a run that does not exist, or must look like it (`AUTH-10`).
+pub(crate) fn hidden_run(caller: Option<&Caller>) -> ApiError {
+    match caller {
+        Some(_) => ApiError::not_found(Noun::Run),
+        None => ApiError::not_found_without_token(Noun::Run),
+    }
+}
+
+/// The run with that id, if it is the caller's own (`AUTH-5`).
+///
+/// # Errors
+/// `404` otherwise.
+pub(crate) async fn own_run(app: &App, caller: &Caller, id: &str) -> Result<Arc<Run>, ApiError> {
+    let run = match RunId::parse(id) {
+        Some(id) => app.store().runs.get(&id).await?,
+        None => None,
+    };
+    run.filter(|run| run.user_id == caller.user.id).ok_or_else(|| ApiError::not_found(Noun::Run))
+}
+
+/// The level in force of a run (`RUN-15`).
+pub(crate) async fn run_level(app: &App, run: &Run) -> Result<GeneralAccess, ApiError> {
+    if run.general_access != GeneralAccess::FollowUserSetting {
+        return Ok(run.general_access);
+    }
+    let owner = app.store().users.get(&run.user_id).await?;
+    Ok(owner.map_or(GeneralAccess::Restricted, |owner| owner.run_access))
+}
+
+/// The level in force of a storage: its own; or, if it lives with a run, the run's (`AUTH-12`); or its owner's setting.
+pub(crate) async fn storage_level(app: &App, storage: &Storage) -> Result<GeneralAccess, ApiError> {
+    if storage.general_access != GeneralAccess::FollowUserSetting {
+        return Ok(storage.general_access);
+    }
+    if let Some(run) = &storage.lives_with {
+        return match app.store().runs.get(run).await? {
+            Some(run) => run_level(app, &run).await,
+            None => Ok(GeneralAccess::Restricted),
+        };
+    }
+    let owner = app.store().users.get(&storage.user_id).await?;
+    Ok(owner.map_or(GeneralAccess::Restricted, |owner| owner.storage_access))
+}
+
+/// The storage that a path segment means (`S2`), and whether it was referred to by name. Its access is not checked.
+pub(crate) async fn find_storage(
+    app: &App,
+    caller: Option<&Caller>,
+    kind: StorageKind,
+    segment: &str,
+) -> Result<(Arc<Storage>, bool), ApiError> {
+    let (found, by_name) = match Reference::parse(segment)? {
+        Reference::Id(id) => (app.store().storages.get(&id).await?, false),
+        Reference::Word(_) => (None, false),
+        Reference::Name { owner, name } => match owner_id(app, caller, owner).await? {
+            Some(owner) => (app.store().storages.find(&owner, kind, &name).await?, true),
+            None => (None, true),
+        },
+    };
+    let storage = found.filter(|storage| storage.kind == kind).ok_or_else(|| ApiError::not_found(Noun::Storage))?;
+    Ok((storage, by_name))
+}
+
+/// The caller's own Actor that a path segment means (`ID-3`, `ID-4`).
+///
+/// # Errors
+/// `404` for another user's, since all Actors here are private (`AUTH-5`).
+pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
+    let actors = &app.store().actors;
+    let found = match Reference::parse(segment)? {
+        Reference::Id(id) => match actors.get(&id).await? {
+            Some(actor) => Some(actor),
+            // A name may have the form of an id.
+            None => actors.find(&caller.user.id, segment).await?,
+        },
+        Reference::Word(name) => actors.find(&caller.user.id, &name).await?,
+        Reference::Name { owner, name } => match owner_id(app, Some(caller), owner).await? {
+            Some(owner) => actors.find(&owner, &name).await?,
+            None => None,
+        },
+    };
+    found.filter(|actor| actor.user_id == caller.user.id).ok_or_else(|| ApiError::not_found(Noun::Actor))
+}
+
+/// The caller's newest run of that Actor, as `status` and `origin` in the query narrow it (`LAST-1`).
+///
+/// # Errors
+/// `400` for values that neither parameter has, checked before the Actor is looked up; `404`.
+pub(crate) async fn last_run(app: &App, caller: &Caller, actor: &str, params: &Params) -> Result<Arc<Run>, ApiError> {
+    let filter = last_run_filter(caller, params)?;
+    let actor: ActorId = own_actor(app, caller, actor).await?.id;
+    let last = app.store().runs.last(RunFilter { actor: Some(actor), ..filter }).await?;
+    last.ok_or_else(|| ApiError::not_found(Noun::Run))
+}
+
+/// What `status` and `origin` of a `runs/last` address ask for (`LAST-1`).
+pub(crate) fn last_run_filter(caller: &Caller, params: &Params) -> Result<RunFilter, ApiError> {
+    let status = match params.non_empty("status") {
+        Some(text) => {
+            let status = JobStatus::parse(&text);
+            vec![status.ok_or_else(|| ApiError::invalid_request("Status parameter has an invalid value"))?]
+        }
+        None => Vec::new(),
+    };
+    let origin = match params.non_empty("origin") {
+        Some(text) => {
+            let origin = Origin::parse(&text);
+            Some(origin.ok_or_else(|| ApiError::invalid_request("Origin parameter has an invalid value"))?)
+        }
+        None => None,
+    };
+    Ok(RunFilter { user: Some(caller.user.id), statuses: status, origin, ..RunFilter::default() })
+}
+
+async fn owner_id(app: &App, caller: Option<&Caller>, owner: Owner) -> Result<Option<UserId>, ApiError> {
+    Ok(match owner {
+        Owner::Caller => Some(caller.ok_or_else(ApiError::token_not_provided)?.user.id),
+        Owner::Id(id) => Some(id),
+        Owner::Username(name) => app.store().users.find(&name).await?.map(|user: Arc<User>| user.id),
+    })
+}

@@ -1,0 +1,346 @@
+//! The one table in which a failure meets its status code and the contract's `type` (`ERR-6`, `G25`).
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use model::StorageKind;
+use serde::Serialize;
+use store::{Noun, StoreError};
+
+use crate::wire;
+
+/// A request that could not be served, as the client will see it.
+#[derive(Debug)]
+pub struct ApiError {
+    problem: Problem,
+    message: Cow<'static, str>,
+    data: Option<Box<serde_json::Value>>,
+    cause: Option<anyhow::Error>,
+}
+
+/// What can be wrong with a request, one variant for each `type` of the contract that this server sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words are those of the contract's types")]
+pub enum Problem {
+    ActorMemoryLimitExceeded,
+    ActorNameNotUnique,
+    BuildNotFound,
+    CannotChargeApifyEvent,
+    CannotChargeNonPayPerEventActor,
+    CannotRemoveRunningRun,
+    ConcurrentRunsLimitExceeded,
+    DatasetDoesNotHaveSchema,
+    DatasetSchemaInvalid,
+    DeletingDefaultBuild,
+    DeletingUnfinishedBuild,
+    ElevatedPermissionsNeeded,
+    EnvVarAlreadyExists,
+    CannotRenameEnvVar,
+    FullPermissionActorNotApproved,
+    IdDoesNotMatch,
+    InsufficientPermissions,
+    InsufficientStorage,
+    InternalServerError,
+    InvalidBuild,
+    InvalidClientKey,
+    InvalidCollection,
+    InvalidContentTypeHeader,
+    InvalidHeader,
+    InvalidId,
+    InvalidIdempotencyKey,
+    InvalidInput,
+    InvalidInputSchema,
+    InvalidParameter,
+    InvalidRecordKey,
+    InvalidRequest,
+    InvalidResourceType,
+    InvalidSignature,
+    InvalidValue,
+    JobFinished,
+    MaxItemsMustBeGreaterThanZero,
+    MaxMetamorphsExceeded,
+    MaxTotalChargeUsdMustBeGreaterThanZero,
+    MethodNotAllowed,
+    NameNotUnique,
+    NotImplemented,
+    PageNotFound,
+    ParameterRequired,
+    ParamNotOneOf,
+    RateLimitExceeded,
+    RecordNotFound,
+    RecordOrTokenNotFound,
+    RecordTooLarge,
+    RequestAbortedPrematurely,
+    RequestedDatasetViewDoesNotExist,
+    RequestHandledOrLocked,
+    RequestIdInvalid,
+    RequestTooLarge,
+    RunFailed,
+    RunTimeoutExceeded,
+    SchemaValidationError,
+    StoreSchemaInvalid,
+    TokenNotProvided,
+    TooManyValues,
+    UnknownBuildTag,
+    UnsupportedContentEncoding,
+    UserOrTokenNotFound,
+    VersionAlreadyExists,
+}
+
+impl Problem {
+    /// The status code and the `type` of the contract.
+    fn row(self) -> (StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::ActorMemoryLimitExceeded => (S::PAYMENT_REQUIRED, "actor-memory-limit-exceeded"),
+            Self::ActorNameNotUnique => (S::CONFLICT, "actor-name-not-unique"),
+            Self::BuildNotFound => (S::BAD_REQUEST, "build-not-found"),
+            Self::CannotChargeApifyEvent => (S::METHOD_NOT_ALLOWED, "cannot-charge-apify-event"),
+            Self::CannotChargeNonPayPerEventActor => (S::BAD_REQUEST, "cannot-charge-non-pay-per-event-actor"),
+            Self::CannotRemoveRunningRun => (S::BAD_REQUEST, "cannot-remove-running-run"),
+            Self::ConcurrentRunsLimitExceeded => (S::PAYMENT_REQUIRED, "concurrent-runs-limit-exceeded"),
+            Self::DatasetDoesNotHaveSchema => (S::BAD_REQUEST, "dataset-does-not-have-schema"),
+            Self::DatasetSchemaInvalid => (S::BAD_REQUEST, "dataset-schema-invalid"),
+            Self::DeletingDefaultBuild => (S::BAD_REQUEST, "deleting-default-build"),
+            Self::DeletingUnfinishedBuild => (S::BAD_REQUEST, "deleting-unfinished-build"),
+            Self::ElevatedPermissionsNeeded => (S::FORBIDDEN, "elevated-permissions-needed"),
+            Self::EnvVarAlreadyExists => (S::BAD_REQUEST, "env-var-already-exists"),
+            Self::CannotRenameEnvVar => (S::BAD_REQUEST, "cannot-rename-env-var"),
+            Self::FullPermissionActorNotApproved => (S::FORBIDDEN, "full-permission-actor-not-approved"),
+            Self::IdDoesNotMatch => (S::BAD_REQUEST, "id-does-not-match"),
+            Self::InsufficientPermissions => (S::FORBIDDEN, "insufficient-permissions"),
+            Self::InsufficientStorage => (S::INSUFFICIENT_STORAGE, "insufficient-storage"),
+            Self::InternalServerError => (S::INTERNAL_SERVER_ERROR, "internal-server-error"),
+            Self::InvalidBuild => (S::BAD_REQUEST, "invalid-build"),
+            Self::InvalidClientKey => (S::BAD_REQUEST, "invalid-client-key"),
+            Self::InvalidCollection => (S::BAD_REQUEST, "invalid-collection"),
+            Self::InvalidContentTypeHeader => (S::BAD_REQUEST, "invalid-content-type-header"),
+            Self::InvalidHeader => (S::BAD_REQUEST, "invalid-header"),
+            Self::InvalidId => (S::BAD_REQUEST, "invalid-id"),
+            Self::InvalidIdempotencyKey => (S::BAD_REQUEST, "invalid-idempotency-key"),
+            Self::InvalidInput => (S::BAD_REQUEST, "invalid-input"),
+            Self::InvalidInputSchema => (S::BAD_REQUEST, "invalid-input-schema"),
+            Self::InvalidParameter => (S::BAD_REQUEST, "invalid-parameter"),
+            Self::InvalidRecordKey => (S::BAD_REQUEST, "invalid-record-key"),
+            Self::InvalidRequest => (S::BAD_REQUEST, "invalid-request"),
+            Self::InvalidResourceType => (S::BAD_REQUEST, "invalid-resource-type"),
+            Self::InvalidSignature => (S::BAD_REQUEST, "invalid-signature"),
+            Self::InvalidValue => (S::BAD_REQUEST, "invalid-value"),
+            Self::JobFinished => (S::FORBIDDEN, "job-finished"),
+            Self::MaxItemsMustBeGreaterThanZero => (S::BAD_REQUEST, "max-items-must-be-greater-than-zero"),
+            Self::MaxMetamorphsExceeded => (S::BAD_REQUEST, "max-metamorphs-exceeded"),
+            Self::MaxTotalChargeUsdMustBeGreaterThanZero => {
+                (S::BAD_REQUEST, "max-total-charge-usd-must-be-greater-than-zero")
+            }
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::NameNotUnique => (S::CONFLICT, "name-not-unique"),
+            Self::NotImplemented => (S::NOT_IMPLEMENTED, "not-implemented"),
+            Self::PageNotFound => (S::NOT_FOUND, "page-not-found"),
+            Self::ParameterRequired => (S::BAD_REQUEST, "parameter-required"),
+            Self::ParamNotOneOf => (S::BAD_REQUEST, "param-not-one-of"),
+            Self::RateLimitExceeded => (S::TOO_MANY_REQUESTS, "rate-limit-exceeded"),
+            Self::RecordNotFound => (S::NOT_FOUND, "record-not-found"),
+            Self::RecordOrTokenNotFound => (S::NOT_FOUND, "record-or-token-not-found"),
+            Self::RecordTooLarge => (S::PAYLOAD_TOO_LARGE, "record-too-large"),
+            Self::RequestAbortedPrematurely => (S::BAD_REQUEST, "request-aborted-prematurely"),
+            Self::RequestedDatasetViewDoesNotExist => (S::BAD_REQUEST, "requested-dataset-view-does-not-exist"),
+            Self::RequestHandledOrLocked => (S::FORBIDDEN, "request-handled-or-locked"),
+            Self::RequestIdInvalid => (S::BAD_REQUEST, "request-id-invalid"),
+            Self::RequestTooLarge => (S::PAYLOAD_TOO_LARGE, "request-too-large"),
+            Self::RunFailed => (S::BAD_REQUEST, "run-failed"),
+            Self::RunTimeoutExceeded => (S::REQUEST_TIMEOUT, "run-timeout-exceeded"),
+            Self::SchemaValidationError => (S::BAD_REQUEST, "schema-validation-error"),
+            Self::StoreSchemaInvalid => (S::BAD_REQUEST, "store-schema-invalid"),
+            Self::TokenNotProvided => (S::UNAUTHORIZED, "token-not-provided"),
+            Self::TooManyValues => (S::BAD_REQUEST, "too-many-values"),
+            Self::UnknownBuildTag => (S::BAD_REQUEST, "unknown-build-tag"),
+            Self::UnsupportedContentEncoding => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding"),
+            Self::UserOrTokenNotFound => (S::UNAUTHORIZED, "user-or-token-not-found"),
+            Self::VersionAlreadyExists => (S::BAD_REQUEST, "version-already-exists"),
+        }
+    }
+}
+
+impl ApiError {
+    /// A problem in words that tell the client what to do about it.
+    pub fn new(problem: Problem, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { problem, message: message.into(), data: None, cause: None }
+    }
+
+    /// Adds what clients find in `error.data` (`ERR-1`).
+    #[must_use]
+    pub fn with_data(mut self, data: serde_json::Value) -> Self {
+        self.data = Some(Box::new(data));
+        self
+    }
+
+    /// The generic refusal of a malformed request.
+    pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Problem::InvalidRequest, message)
+    }
+
+    /// Something does not exist, or the caller may not know of it (`AUTH-5`).
+    pub fn not_found(what: Noun) -> Self {
+        Self::new(Problem::RecordNotFound, format!("{what} was not found"))
+    }
+
+    /// Nobody has that task (`AUTH-5`).
+    pub fn task_not_found() -> Self {
+        Self::new(Problem::RecordNotFound, "Actor task was not found")
+    }
+
+    /// A record of a key-value store does not exist (`K20`).
+    pub fn record_not_found() -> Self {
+        Self::new(Problem::RecordNotFound, "Record was not found")
+    }
+
+    /// A run, build or log that may not be read without a token, or does not exist (`AUTH-10`).
+    pub fn not_found_without_token(what: Noun) -> Self {
+        let message = format!("{what} was not found or the access token is missing or insufficient");
+        Self::new(Problem::RecordOrTokenNotFound, message)
+    }
+
+    /// The key of a record has a form that no record can have (`K1`).
+    pub fn invalid_record_key() -> Self {
+        Self::new(Problem::InvalidRecordKey, "Record key contains invalid character")
+    }
+
+    /// There is no such address (`HTTP-18`).
+    pub fn page_not_found(path: &str) -> Self {
+        let message = if path == "/v2/v2" || path.starts_with("/v2/v2/") {
+            "We have bad news: there is no API endpoint at this URL. The path starts with /v2 twice: clients add it \
+             themselves, so leave it out of the base URL."
+        } else {
+            "We have bad news: there is no API endpoint at this URL."
+        };
+        Self::new(Problem::PageNotFound, message)
+    }
+
+    /// The address does not answer to the method (`HTTP-19`); `allowed` as in `GET,POST`.
+    pub fn method_not_allowed(allowed: &str) -> Self {
+        let message =
+            format!("This API end-point can only be accessed using the following HTTP methods: OPTIONS,{allowed}");
+        Self::new(Problem::MethodNotAllowed, message)
+    }
+
+    /// There is no token where one is needed (`AUTH-3`).
+    pub fn token_not_provided() -> Self {
+        Self::new(Problem::TokenNotProvided, "Authentication token was not provided")
+    }
+
+    /// The token is nobody's (`AUTH-4`).
+    pub fn unknown_token() -> Self {
+        Self::new(Problem::UserOrTokenNotFound, "User was not found or authentication token is not valid")
+    }
+
+    /// The caller may not do this to that storage (`P5`).
+    pub fn storage_refused(kind: StorageKind) -> Self {
+        let message = format!(
+            "Insufficient permissions for the {kind}. Make sure you're passing a correct API token and that it has the \
+             required permissions."
+        );
+        Self::new(Problem::InsufficientPermissions, message)
+    }
+
+    /// A reference that ends where its name should begin (`S2`, `ID-3`).
+    pub fn empty_name() -> Self {
+        Self::invalid_request("Resource name parameter cannot be empty")
+    }
+
+    /// The body is too large after decompression (`G8`, `HTTP-8`).
+    pub fn request_too_large(limit: usize, actual: u64) -> Self {
+        let message = format!("The POST payload is too large (limit: {limit} bytes, actual length: {actual} bytes).");
+        Self::new(Problem::RequestTooLarge, message)
+    }
+
+    /// The body has an encoding that is not spoken here (`HTTP-7`).
+    pub fn unsupported_encoding(encoding: &str) -> Self {
+        let message = format!("Content-Encoding \"{encoding}\" is not supported.");
+        Self::new(Problem::UnsupportedContentEncoding, message)
+    }
+
+    /// Our own failure. The cause goes to the log, never to the client.
+    pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        Self {
+            problem: Problem::InternalServerError,
+            message: Cow::Borrowed("Internal server error"),
+            data: None,
+            cause: Some(cause.into()),
+        }
+    }
+
+    /// What is wrong.
+    pub fn problem(&self) -> Problem {
+        self.problem
+    }
+
+    /// The status code of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.problem.row().0
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(what) => Self::not_found(what),
+            StoreError::NameTaken => Self::new(Problem::NameNotUnique, "The name is already used by another resource"),
+            StoreError::HandledOrLocked => Self::new(
+                Problem::RequestHandledOrLocked,
+                "The request is already handled or locked by another client",
+            ),
+            StoreError::Body(error) => error
+                .downcast::<Self>()
+                .unwrap_or_else(|error| Self::new(Problem::RequestAbortedPrematurely, format!("The request body ended early: {error}"))),
+            StoreError::Full => Self::new(Problem::InsufficientStorage, "There is no space left on the server's disk"),
+            StoreError::Backend(cause) => Self::internal(cause),
+        }
+    }
+}
+
+impl From<model::EmptyName> for ApiError {
+    fn from(_: model::EmptyName) -> Self {
+        Self::empty_name()
+    }
+}
+
+/// So that an error can travel through a stream of bytes and come out of [`StoreError::Body`] as it went in.
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+/// The cause of a failure of ours, on its way to the layer that logs it with the request's id.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause(pub(crate) std::sync::Arc<anyhow::Error>);
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            error: Body<'a>,
+        }
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: &'static str,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a serde_json::Value>,
+        }
+
+        let (status, kind) = self.problem.row();
+        let body = Body { r#type: kind, message: &self.message, data: self.data.as_deref() };
+        let mut response = wire::bare_json(status, &Envelope { error: body });
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(Cause(std::sync::Arc::new(cause)));
+        }
+        response
+    }
+}
+
+/// What handlers return.
+pub type Answer = Result<Response, ApiError>;

@@ -1,0 +1,243 @@
+//! Bodies of requests: decompressed, bounded, and read as JSON (`HTTP-5` to `HTTP-8`).
+
+use std::io;
+
+use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder};
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures::TryStreamExt as _;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio_util::io::StreamReader;
+
+use crate::app::App;
+use crate::error::{ApiError, Problem};
+
+/// How much beyond the limit of a body is read, and thrown away, to tell its client the length and to be heard at all: a
+/// client that is still sending when the connection closes sees a broken connection and tries again.
+const MAX_DISCARDED: u64 = 128 << 20;
+
+/// The encodings in which bodies and records come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Brotli,
+    Gzip,
+    Deflate,
+}
+
+impl Encoding {
+    /// Reads `Content-Encoding`; `None` for `identity` and for no header (`HTTP-7`, `K6`).
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
+        let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(None) };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        match text.trim() {
+            name if name.is_empty() || name.eq_ignore_ascii_case("identity") => Ok(None),
+            name => Self::named(name).map(Some).ok_or_else(|| ApiError::unsupported_encoding(&text)),
+        }
+    }
+
+    /// The encoding of that name; case does not count.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Brotli, Self::Gzip, Self::Deflate].into_iter().find(|encoding| name.eq_ignore_ascii_case(encoding.name()))
+    }
+
+    /// Its name in headers.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// Reads what is behind the encoding. Truncated and corrupt data are errors.
+    pub(crate) fn decode<R>(self, mut encoded: R) -> impl Future<Output = io::Result<Box<dyn AsyncRead + Send + Unpin>>>
+    where
+        R: tokio::io::AsyncBufRead + Send + Unpin + 'static,
+    {
+        async move {
+            Ok(match self {
+                Self::Brotli => Box::new(BrotliDecoder::new(encoded)) as _,
+                Self::Gzip => {
+                    let mut decoder = GzipDecoder::new(encoded);
+                    decoder.multiple_members(true);
+                    Box::new(decoder) as _
+                }
+                Self::Deflate => {
+                    // `deflate` means zlib, but some clients send it without zlib's two bytes of header.
+                    let start = encoded.fill_buf().await?;
+                    let is_zlib = start.first().is_some_and(|first| first & 0x0f == 8);
+                    if is_zlib { Box::new(ZlibDecoder::new(encoded)) as _ } else { Box::new(DeflateDecoder::new(encoded)) as _ }
+                }
+            })
+        }
+    }
+}
+
+/// A body that has not been read yet, with what the headers say of it.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    body: Body,
+    /// How it is encoded.
+    pub(crate) encoding: Option<Encoding>,
+    /// `Content-Length`, if there is one.
+    pub(crate) length: Option<u64>,
+}
+
+impl RequestBody {
+    fn new(request: Request) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        // An empty body is no body, whatever its headers say (`G5`).
+        let encoding = if body.is_end_stream() { None } else { Encoding::of(&parts.headers)? };
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Ok(Self { body, encoding, length })
+    }
+
+    /// The bytes as they arrive, not decompressed.
+    pub(crate) fn into_raw(self) -> Body {
+        self.body
+    }
+
+    /// The whole body, decompressed.
+    ///
+    /// # Errors
+    /// `413` beyond `limit` bytes, `400` if the encoding is corrupt or the body breaks off.
+    pub(crate) async fn read(self, limit: usize) -> Result<Bytes, ApiError> {
+        match self.encoding {
+            None => self.read_plain(limit).await,
+            Some(encoding) => self.read_encoded(encoding, limit).await,
+        }
+    }
+
+    async fn read_plain(mut self, limit: usize) -> Result<Bytes, ApiError> {
+        // Nearly always the whole body is in the first frame and need not be copied.
+        let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
+        if first.len() <= limit && self.body.is_end_stream() {
+            return Ok(first);
+        }
+
+        let mut whole = BytesMut::with_capacity(self.length.map_or(0, |length| usize::try_from(length).unwrap_or(limit).min(limit)));
+        let mut length = first.len() as u64;
+        whole.extend_from_slice(&first);
+        while let Some(frame) = self.next().await? {
+            length += frame.len() as u64;
+            if length <= limit as u64 {
+                whole.extend_from_slice(&frame);
+            } else if length > limit as u64 + MAX_DISCARDED {
+                break;
+            } else {
+                whole = BytesMut::new();
+            }
+        }
+        if length > limit as u64 {
+            return Err(ApiError::request_too_large(limit, self.length.unwrap_or(length).max(length)));
+        }
+        Ok(whole.freeze())
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            // Trailers mean nothing to us.
+            if let Ok(data) = frame.map_err(broken_off)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    async fn read_encoded(self, encoding: Encoding, limit: usize) -> Result<Bytes, ApiError> {
+        let broke_off = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = broke_off.clone();
+        let frames = self.body.into_data_stream().map_err(move |error| {
+            seen.store(true, std::sync::atomic::Ordering::Relaxed);
+            io::Error::other(error)
+        });
+        let read = async {
+            let mut decoder = encoding.decode(BufReader::new(StreamReader::new(Box::pin(frames)))).await?;
+            let mut whole = Vec::with_capacity(self.length.map_or(4096, |length| usize::try_from(length).unwrap_or(limit).min(limit)));
+            let mut bounded = (&mut decoder).take(limit as u64 + 1);
+            bounded.read_to_end(&mut whole).await?;
+            let mut length = whole.len() as u64;
+            if length > limit as u64 {
+                whole = Vec::new();
+                length += tokio::io::copy(&mut decoder.take(MAX_DISCARDED), &mut tokio::io::sink()).await?;
+            }
+            Ok::<_, io::Error>((whole, length))
+        };
+        match read.await {
+            Ok((_, length)) if length > limit as u64 => Err(ApiError::request_too_large(limit, length)),
+            Ok((whole, _)) => Ok(whole.into()),
+            Err(error) if broke_off.load(std::sync::atomic::Ordering::Relaxed) => Err(broken_off(error)),
+            Err(error) => {
+                Err(ApiError::invalid_request(format!("The request body is not valid {}: {error}", encoding.name())))
+            }
+        }
+    }
+}
+
+fn broken_off(error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(Problem::RequestAbortedPrematurely, format!("The request body ended early: {error}"))
+}
+
+impl FromRequest<App> for RequestBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        Self::new(request)
+    }
+}
+
+/// The whole body, decompressed and within the limit for JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct WholeBody(pub(crate) Bytes);
+
+impl FromRequest<App> for WholeBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        RequestBody::new(request)?.read(app.config().max_json_body).await.map(Self)
+    }
+}
+
+/// A body of JSON. Its `Content-Type` does not matter, since clients send all sorts.
+#[derive(Clone, Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let WholeBody(body) = WholeBody::from_request(request, app).await?;
+        from_json(&body).map(Self)
+    }
+}
+
+/// A body of JSON where an empty one, or one of blanks, means nothing was asked for (`HTTP-5`, `G5`).
+#[derive(Clone, Debug)]
+pub(crate) struct JsonOrDefault<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for JsonOrDefault<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let WholeBody(body) = WholeBody::from_request(request, app).await?;
+        if body.trim_ascii().is_empty() { Ok(Self(T::default())) } else { from_json(&body).map(Self) }
+    }
+}
+
+/// Reads JSON, or says what is wrong with it and where (`G9`).
+pub(crate) fn from_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "has an unexpected form",
+            _ if body.chunk().is_empty() => "is empty, a JSON body is needed",
+            _ => "is not valid JSON",
+        };
+        ApiError::invalid_request(format!("The request body {what}: {error}"))
+    })
+}

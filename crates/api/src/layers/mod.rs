@@ -1,0 +1,12 @@
+//! What happens around every request, in one hand-written service: names, method override, CORS, panics, compression.
+
+mod compression;
+mod cors;
+mod paths;
+mod rate;
+mod request_id;
+mod service;
+
+pub(crate) use compression::Compressible;
+pub use request_id::RequestId;
+pub use service::{Peer, Service};

@@ -1,0 +1,34 @@
+//! Pushing items (storages, section 4).
+
+use axum::extract::State;
+use model::push::{PushError, split_items};
+
+use crate::app::App;
+use crate::error::{Answer, ApiError, Problem};
+use crate::extract::{Dataset, WholeBody, Writable};
+use crate::wire;
+
+pub(super) async fn push(
+    State(app): State<App>,
+    Writable(dataset, ..): Writable<Dataset>,
+    WholeBody(body): WholeBody,
+) -> Answer {
+    let items = split_items(&body).map_err(refusal)?;
+    let count = items.len() as u64;
+    if count > 0 {
+        app.store().datasets.append(&dataset.storage.id, items).await?;
+        dataset.meter(&app, |usage| usage.dataset_writes += count);
+    }
+    Ok(wire::created_empty(&app.public_url(&format!("datasets/{}/items", dataset.storage.id))))
+}
+
+/// A body that is no JSON is a malformed request; JSON that is no items is refused input (`G9`, `D4`).
+fn refusal(error: PushError) -> ApiError {
+    let problem = match error {
+        PushError::Empty | PushError::NotUtf8 { .. } | PushError::Syntax { .. } | PushError::TooLarge => {
+            Problem::InvalidRequest
+        }
+        PushError::NotItems { .. } | PushError::NotAnObject { .. } => Problem::InvalidInput,
+    };
+    ApiError::new(problem, format!("Items were not stored: {error}"))
+}

@@ -1,0 +1,48 @@
+//! What a reader of items asks for (storages, section 5).
+
+use model::item_view::ItemView;
+
+use super::format::Format;
+use crate::error::ApiError;
+use crate::extract::{FromParams, Params};
+
+/// The parameters of the items endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct ItemsParams {
+    /// The window and what becomes of each item.
+    pub(super) view: ItemView,
+    /// A view of the dataset's schema that fills what is not given (`D39`).
+    pub(super) named_view: Option<String>,
+    /// How items are written.
+    pub(super) format: Format,
+    /// Whether a browser is to save them (`D43`).
+    pub(super) attachment: bool,
+    /// Whether a byte order mark comes first; the format decides if this is not given (`X1`).
+    pub(super) bom: Option<bool>,
+}
+
+impl FromParams for ItemsParams {
+    fn from_params(params: &Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            view: ItemView {
+                desc: params.maybe_flag("desc")?,
+                offset: params.number("offset")?,
+                limit: params.number("limit")?.filter(|limit| *limit > 0),
+                skip_failed_pages: params.flag("skipFailedPages")?,
+                simplified: params.flag("simplified")?,
+                skip_hidden: params.flag("skipHidden")?,
+                skip_empty: params.flag("skipEmpty")?,
+                clean: params.flag("clean")?,
+                unwind: params.list("unwind"),
+                flatten: params.list("flatten"),
+                fields: params.list("fields"),
+                output_fields: params.list("outputFields"),
+                omit: params.list("omit"),
+            },
+            named_view: params.non_empty("view").map(Into::into),
+            format: Format::named(params.non_empty("format").as_deref())?,
+            attachment: params.flag("attachment")?,
+            bom: params.maybe_flag("bom")?,
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Actors as clients see them.
+
+use std::collections::BTreeMap;
+
+use model::pricing::PricingInfo;
+use model::{
+    Actor, ActorId, ActorStats, DefaultRunOptions, ExampleRunInput, PermissionLevel, TaggedBuild, Timestamp, UserId, Version,
+};
+use serde::Serialize;
+
+use super::version::VersionBody;
+
+/// An Actor (`ACT-3`, `VAL-4`).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ActorBody<'a> {
+    id: ActorId,
+    user_id: UserId,
+    name: &'a str,
+    username: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seo_title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seo_description: Option<&'a str>,
+    is_public: bool,
+    is_deprecated: bool,
+    is_source_code_hidden: bool,
+    actor_permission_level: PermissionLevel,
+    created_at: Timestamp,
+    modified_at: Timestamp,
+    stats: StatsBody,
+    versions: Vec<VersionBody<'a>>,
+    default_run_options: &'a DefaultRunOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_on_error: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example_run_input: Option<&'a ExampleRunInput>,
+    tagged_builds: &'a BTreeMap<String, TaggedBuild>,
+    pricing_infos: &'a [PricingInfo],
+    categories: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_standby: Option<&'a serde_json::Value>,
+    standby_url: Option<&'static str>,
+    deployment_key: &'static str,
+}
+
+impl<'a> ActorBody<'a> {
+    /// The Actor as its owner or, if `own` is false, another user sees it.
+    pub(crate) fn new(actor: &'a Actor, username: &'a str, stats: ActorStats, versions: &'a [Version], own: bool) -> Self {
+        let show_source = own || !actor.is_source_code_hidden;
+        let version = |version| if show_source { VersionBody::new(version) } else { VersionBody::without_source(version) };
+        Self {
+            id: actor.id,
+            user_id: actor.user_id,
+            name: &actor.name,
+            username,
+            title: actor.title.as_deref(),
+            description: actor.description.as_deref(),
+            seo_title: actor.seo_title.as_deref(),
+            seo_description: actor.seo_description.as_deref(),
+            is_public: actor.is_public,
+            is_deprecated: actor.is_deprecated,
+            is_source_code_hidden: actor.is_source_code_hidden,
+            actor_permission_level: actor.actor_permission_level,
+            created_at: actor.created_at,
+            modified_at: actor.modified_at,
+            stats: StatsBody::new(stats),
+            versions: versions.iter().map(version).collect(),
+            default_run_options: &actor.default_run_options,
+            restart_on_error: actor.default_run_options.restart_on_error,
+            example_run_input: actor.example_run_input.as_ref(),
+            tagged_builds: &actor.tagged_builds,
+            pricing_infos: &actor.pricing_infos,
+            categories: &actor.categories,
+            actor_standby: actor.actor_standby.as_ref(),
+            standby_url: None,
+            deployment_key: "ssh-rsa none: this server fetches private repositories with the URL alone",
+        }
+    }
+}
+
+/// What has been done with an Actor.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatsBody {
+    total_builds: u64,
+    total_runs: u64,
+    pub(crate) total_users: u64,
+    total_users7_days: u64,
+    total_users30_days: u64,
+    total_users90_days: u64,
+    total_metamorphs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_run_started_at: Option<Timestamp>,
+}
+
+impl StatsBody {
+    /// Users are not counted one by one: an Actor that was ever run has one.
+    pub(crate) fn new(stats: ActorStats) -> Self {
+        let users = u64::from(stats.total_runs > 0);
+        Self {
+            total_builds: stats.total_builds,
+            total_runs: stats.total_runs,
+            total_users: users,
+            total_users7_days: users,
+            total_users30_days: users,
+            total_users90_days: users,
+            total_metamorphs: 0,
+            last_run_started_at: stats.last_run_started_at,
+        }
+    }
+}
+
+/// An Actor as its user's list shows it (`LIST-6`).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ActorItem {
+    id: ActorId,
+    created_at: Timestamp,
+    modified_at: Timestamp,
+    name: String,
+    username: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    stats: StatsBody,
+}
+
+impl ActorItem {
+    /// The short form.
+    pub(crate) fn new(actor: &Actor, username: String, stats: ActorStats) -> Self {
+        Self {
+            id: actor.id,
+            created_at: actor.created_at,
+            modified_at: actor.modified_at,
+            name: actor.name.clone(),
+            username,
+            title: actor.title.clone(),
+            stats: StatsBody::new(stats),
+        }
+    }
+}
+
+/// A public Actor as the store shows it (`STO-1`).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoreItem {
+    id: ActorId,
+    title: String,
+    name: String,
+    username: String,
+    user_full_name: String,
+    description: String,
+    categories: Vec<String>,
+    url: String,
+    stats: StatsBody,
+    current_pricing_info: serde_json::Value,
+}
+
+impl StoreItem {
+    /// The form that the store lists.
+    pub(crate) fn new(actor: &Actor, username: &str, stats: ActorStats, url: String, now: Timestamp) -> Self {
+        let pricing = PricingInfo::in_force(&actor.pricing_infos, now).and_then(|pricing| serde_json::to_value(pricing).ok());
+        Self {
+            id: actor.id,
+            title: actor.title.clone().unwrap_or_else(|| actor.name.clone()),
+            name: actor.name.clone(),
+            username: username.to_owned(),
+            user_full_name: username.to_owned(),
+            description: actor.description.clone().unwrap_or_default(),
+            categories: actor.categories.clone(),
+            url,
+            stats: StatsBody::new(stats),
+            current_pricing_info: pricing.unwrap_or_else(|| serde_json::json!({ "pricingModel": "FREE" })),
+        }
+    }
+}
