@@ -1,0 +1,44 @@
+"""One Crawlee crawler on a queue and a dataset of the server: crawler.py QUEUE DATASET START_URL."""
+
+import asyncio
+import json
+import logging
+import sys
+from datetime import timedelta
+
+from apify import Actor, Configuration
+from crawlee.configuration import Configuration as CrawleeConfiguration  # noqa: F401
+from crawlee.crawlers import BeautifulSoupCrawler, BeautifulSoupCrawlingContext
+
+
+async def main(queue_name: str, dataset_name: str, start_url: str) -> None:
+    async with Actor(configuration=Configuration(log_level='ERROR'), exit_process=False):
+        queue = await Actor.open_request_queue(name=queue_name, force_cloud=True)
+        dataset = await Actor.open_dataset(name=dataset_name, force_cloud=True)
+        crawler = BeautifulSoupCrawler(
+            request_manager=queue,
+            max_request_retries=3,
+            use_session_pool=False,
+            request_handler_timeout=timedelta(seconds=30),
+            configure_logging=False,
+        )
+        logging.getLogger('crawlee').setLevel(logging.CRITICAL)
+
+        @crawler.router.default_handler
+        async def handle(context: BeautifulSoupCrawlingContext) -> None:
+            await dataset.push_data({
+                'url': context.request.url,
+                'title': context.soup.title.string,
+                'retries': context.request.retry_count,
+            })
+            await context.enqueue_links()
+
+        @crawler.failed_request_handler
+        async def fail(context, error) -> None:
+            await dataset.push_data({'url': context.request.url, 'failed': True})
+
+        figures = await crawler.run([start_url])
+        print(json.dumps({'finished': figures.requests_finished, 'failed': figures.requests_failed}))
+
+
+asyncio.run(main(*sys.argv[1:]))
