@@ -32,6 +32,7 @@ mod raw_json;
 pub mod record;
 mod request;
 mod storage;
+pub mod storage_schema;
 
 pub use access::GeneralAccess;
 pub use actor::{

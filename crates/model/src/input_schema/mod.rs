@@ -20,6 +20,7 @@ use self::field::Field;
 use crate::actor_json::parse_lenient;
 
 pub use self::secrets::SecretField;
+pub(crate) use self::validate::js_number;
 
 /// A schema file may have this many bytes (`INP-23`).
 pub const MAX_SCHEMA_BYTES: usize = 500_000;

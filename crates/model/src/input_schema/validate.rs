@@ -159,7 +159,7 @@ fn canonical(value: &Value) -> String {
 }
 
 /// A number as JavaScript prints it: without a fraction that is zero.
-pub(super) fn js_number(number: &Number) -> String {
+pub(crate) fn js_number(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => format!("{float:.0}"),
         _ => number.to_string(),
