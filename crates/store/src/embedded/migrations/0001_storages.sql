@@ -38,8 +38,8 @@ CREATE TABLE counter (
     tail         INTEGER NOT NULL DEFAULT 0, -- datasets: the open tail (0: none),
     tail_first   INTEGER NOT NULL DEFAULT 0, -- index of its first item,
     tail_bytes   INTEGER NOT NULL DEFAULT 0, -- and its size
-    place_front  INTEGER NOT NULL DEFAULT 0, -- queues: the last places given in front
-    place_back   INTEGER NOT NULL DEFAULT 0, -- and at the end, in microseconds
+    place_skew   INTEGER NOT NULL DEFAULT 0, -- queues: milliseconds that its time is ahead of the clock,
+    place        INTEGER NOT NULL DEFAULT 0, -- and the last place given (see rq)
     client       INTEGER NOT NULL DEFAULT 0, -- queues: hash of the first client's key (0: none yet),
     many_clients INTEGER NOT NULL DEFAULT 0  -- and whether there was a second
 ) STRICT;
