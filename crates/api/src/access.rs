@@ -97,25 +97,49 @@ pub(crate) async fn find_storage(
     Ok((storage, by_name))
 }
 
-/// The caller's own Actor that a path segment means (`ID-3`, `ID-4`).
-///
-/// # Errors
-/// `404` for another user's, since all Actors here are private (`AUTH-5`).
-pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
+/// The Actor that a path segment means (`ID-3`, `ID-4`), whoever may see it. Names need a token, ids do not (`AUTH-13`).
+pub(crate) async fn find_actor(app: &App, caller: Option<&Caller>, segment: &str) -> Result<Option<Arc<Actor>>, ApiError> {
     let actors = &app.store().actors;
-    let found = match Reference::parse(segment)? {
+    let own_named = async |name: &str| match caller {
+        Some(caller) => actors.find(&caller.user.id, name).await,
+        None => Ok(None),
+    };
+    Ok(match Reference::parse(segment)? {
         Reference::Id(id) => match actors.get(&id).await? {
             Some(actor) => Some(actor),
             // A name may have the form of an id.
-            None => actors.find(&caller.user.id, segment).await?,
+            None => own_named(segment).await?,
         },
-        Reference::Word(name) => actors.find(&caller.user.id, &name).await?,
-        Reference::Name { owner, name } => match owner_id(app, Some(caller), owner).await? {
+        Reference::Word(name) => own_named(&name).await?,
+        Reference::Name { .. } if caller.is_none() => return Err(ApiError::token_not_provided()),
+        Reference::Name { owner, name } => match owner_id(app, caller, owner).await? {
             Some(owner) => actors.find(&owner, &name).await?,
             None => None,
         },
-    };
-    found.filter(|actor| actor.user_id == caller.user.id).ok_or_else(|| ApiError::not_found(Noun::Actor))
+    })
+}
+
+/// The Actor that a path segment means, if it is the caller's own or public (`ACT-14`).
+///
+/// # Errors
+/// `404` for private ones of others (`AUTH-5`).
+pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
+    let found = find_actor(app, Some(caller), segment).await?;
+    let found = found.filter(|actor| actor.is_public || actor.user_id == caller.user.id);
+    found.ok_or_else(|| ApiError::not_found(Noun::Actor))
+}
+
+/// The Actor that a path segment means, if the caller may change it.
+///
+/// # Errors
+/// `404` for private ones of others, `403` for public ones (`AUTH-5`).
+pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
+    let actor = visible_actor(app, caller, segment).await?;
+    if actor.user_id == caller.user.id {
+        return Ok(actor);
+    }
+    let message = "Insufficient permissions for the Actor: only its owner may do this";
+    Err(ApiError::new(crate::error::Problem::InsufficientPermissions, message))
 }
 
 /// The caller's newest run of that Actor, as `status` and `origin` in the query narrow it (`LAST-1`).
@@ -124,7 +148,7 @@ pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Resu
 /// `400` for values that neither parameter has, checked before the Actor is looked up; `404`.
 pub(crate) async fn last_run(app: &App, caller: &Caller, actor: &str, params: &Params) -> Result<Arc<Run>, ApiError> {
     let filter = last_run_filter(caller, params)?;
-    let actor: ActorId = own_actor(app, caller, actor).await?.id;
+    let actor: ActorId = visible_actor(app, caller, actor).await?.id;
     let last = app.store().runs.last(RunFilter { actor: Some(actor), ..filter }).await?;
     last.ok_or_else(|| ApiError::not_found(Noun::Run))
 }

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
+use engine::EngineError;
 use http::StatusCode;
 use model::StorageKind;
+use model::input_schema::InputError;
 use serde::Serialize;
 use store::{Noun, StoreError};
 
@@ -28,6 +30,7 @@ pub enum Problem {
     BuildNotFound,
     CannotChargeApifyEvent,
     CannotChargeNonPayPerEventActor,
+    CannotPublishActor,
     CannotRemoveRunningRun,
     ConcurrentRunsLimitExceeded,
     DatasetDoesNotHaveSchema,
@@ -60,6 +63,7 @@ pub enum Problem {
     JobFinished,
     MaxItemsMustBeGreaterThanZero,
     MaxMetamorphsExceeded,
+    MaxTotalChargeUsdBelowMinimum,
     MaxTotalChargeUsdMustBeGreaterThanZero,
     MethodNotAllowed,
     NameNotUnique,
@@ -79,13 +83,16 @@ pub enum Problem {
     RunFailed,
     RunTimeoutExceeded,
     SchemaValidationError,
+    ServiceUnavailable,
     StoreSchemaInvalid,
     TokenNotProvided,
+    TooFewVersions,
     TooManyValues,
     UnknownBuildTag,
     UnsupportedContentEncoding,
     UserOrTokenNotFound,
     VersionAlreadyExists,
+    VersionsSizeExceeded,
 }
 
 impl Problem {
@@ -98,6 +105,7 @@ impl Problem {
             Self::BuildNotFound => (S::BAD_REQUEST, "build-not-found"),
             Self::CannotChargeApifyEvent => (S::METHOD_NOT_ALLOWED, "cannot-charge-apify-event"),
             Self::CannotChargeNonPayPerEventActor => (S::BAD_REQUEST, "cannot-charge-non-pay-per-event-actor"),
+            Self::CannotPublishActor => (S::FORBIDDEN, "cannot-publish-actor"),
             Self::CannotRemoveRunningRun => (S::BAD_REQUEST, "cannot-remove-running-run"),
             Self::ConcurrentRunsLimitExceeded => (S::PAYMENT_REQUIRED, "concurrent-runs-limit-exceeded"),
             Self::DatasetDoesNotHaveSchema => (S::BAD_REQUEST, "dataset-does-not-have-schema"),
@@ -130,6 +138,7 @@ impl Problem {
             Self::JobFinished => (S::FORBIDDEN, "job-finished"),
             Self::MaxItemsMustBeGreaterThanZero => (S::BAD_REQUEST, "max-items-must-be-greater-than-zero"),
             Self::MaxMetamorphsExceeded => (S::BAD_REQUEST, "max-metamorphs-exceeded"),
+            Self::MaxTotalChargeUsdBelowMinimum => (S::BAD_REQUEST, "max-total-charge-usd-below-minimum"),
             Self::MaxTotalChargeUsdMustBeGreaterThanZero => {
                 (S::BAD_REQUEST, "max-total-charge-usd-must-be-greater-than-zero")
             }
@@ -151,13 +160,16 @@ impl Problem {
             Self::RunFailed => (S::BAD_REQUEST, "run-failed"),
             Self::RunTimeoutExceeded => (S::REQUEST_TIMEOUT, "run-timeout-exceeded"),
             Self::SchemaValidationError => (S::BAD_REQUEST, "schema-validation-error"),
+            Self::ServiceUnavailable => (S::SERVICE_UNAVAILABLE, "service-unavailable"),
             Self::StoreSchemaInvalid => (S::BAD_REQUEST, "store-schema-invalid"),
             Self::TokenNotProvided => (S::UNAUTHORIZED, "token-not-provided"),
+            Self::TooFewVersions => (S::BAD_REQUEST, "too-few-versions"),
             Self::TooManyValues => (S::BAD_REQUEST, "too-many-values"),
             Self::UnknownBuildTag => (S::BAD_REQUEST, "unknown-build-tag"),
             Self::UnsupportedContentEncoding => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding"),
             Self::UserOrTokenNotFound => (S::UNAUTHORIZED, "user-or-token-not-found"),
             Self::VersionAlreadyExists => (S::BAD_REQUEST, "version-already-exists"),
+            Self::VersionsSizeExceeded => (S::BAD_REQUEST, "versions-size-exceeded"),
         }
     }
 }
@@ -295,6 +307,41 @@ impl From<StoreError> for ApiError {
                 .unwrap_or_else(|error| Self::new(Problem::RequestAbortedPrematurely, format!("The request body ended early: {error}"))),
             StoreError::Full => Self::new(Problem::InsufficientStorage, "There is no space left on the server's disk"),
             StoreError::Backend(cause) => Self::internal(cause),
+        }
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        use EngineError as E;
+        let problem = match &error {
+            E::NotFound(_) | E::NoBuildTagged(_) | E::NoBuildNumbered(_) | E::NoSuchEvent(_) => Problem::RecordNotFound,
+            E::BuildNotRunnable { .. } => Problem::InvalidBuild,
+            E::InvalidMemory(_) | E::InvalidTimeout(_) | E::InvalidCharge(_) | E::NotRunning(_) | E::NotFinished(_) => {
+                Problem::InvalidRequest
+            }
+            E::MaxItemsNotPositive => Problem::MaxItemsMustBeGreaterThanZero,
+            E::MaxTotalChargeNotPositive => Problem::MaxTotalChargeUsdMustBeGreaterThanZero,
+            E::MaxTotalChargeBelowMinimum(_) => Problem::MaxTotalChargeUsdBelowMinimum,
+            E::Input(InputError::Schema(_)) => Problem::InvalidInputSchema,
+            E::Input(_) => Problem::InvalidInput,
+            E::JobFinished => Problem::JobFinished,
+            E::CannotRemoveRunningRun => Problem::CannotRemoveRunningRun,
+            E::MaxMetamorphsExceeded => Problem::MaxMetamorphsExceeded,
+            E::MetamorphNeedsPermissions => Problem::InsufficientPermissions,
+            E::SystemEvent(_) => Problem::CannotChargeApifyEvent,
+            E::NotPayPerEvent => Problem::CannotChargeNonPayPerEventActor,
+            E::DeletingUnfinishedBuild => Problem::DeletingUnfinishedBuild,
+            E::DeletingDefaultBuild => Problem::DeletingDefaultBuild,
+            E::InvalidUsername(_) => Problem::InvalidValue,
+            E::ShuttingDown => Problem::ServiceUnavailable,
+            E::Store(_) | E::Driver(_) | E::Internal(_) => Problem::InternalServerError,
+        };
+        match error {
+            E::Store(error) => error.into(),
+            E::Driver(error) => Self::internal(error),
+            E::Internal(error) => Self::internal(error),
+            refused => Self::new(problem, refused.to_string()),
         }
     }
 }

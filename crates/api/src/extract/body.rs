@@ -6,7 +6,7 @@ use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecod
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures::TryStreamExt as _;
+use futures::TryStreamExt;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::Body as _;
@@ -153,7 +153,7 @@ impl RequestBody {
     async fn read_encoded(self, encoding: Encoding, limit: usize) -> Result<Bytes, ApiError> {
         let broke_off = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let seen = broke_off.clone();
-        let frames = self.body.into_data_stream().map_err(move |error| {
+        let frames = TryStreamExt::map_err(self.body.into_data_stream(), move |error| {
             seen.store(true, std::sync::atomic::Ordering::Relaxed);
             io::Error::other(error)
         });
@@ -230,8 +230,12 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for JsonOrDefault<T> {
     }
 }
 
-/// Reads JSON, or says what is wrong with it and where (`G9`).
+/// Reads a JSON object, or says what is wrong with it and where (`G9`).
 pub(crate) fn from_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    // A struct would also be read from an array, member by member.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::invalid_request("POST data must be a JSON object"));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
             serde_json::error::Category::Data => "has an unexpected form",

@@ -77,13 +77,13 @@ impl SignatureRule for RecordSignature {
 ///
 /// # Errors
 /// `404` if there is none, `403` if it may not be read (`P5`).
-pub(crate) struct Readable<K, S = Unsigned>(pub(crate) Opened, PhantomData<fn() -> (K, S)>);
+pub(crate) struct Readable<K, S = Unsigned>(pub(crate) Opened, pub(crate) PhantomData<fn() -> (K, S)>);
 
 /// A storage of kind `K` that the caller may change.
 ///
 /// # Errors
 /// `401` without a token, `404` if there is none, `403` if it is another user's.
-pub(crate) struct Writable<K>(pub(crate) Opened, PhantomData<fn() -> K>);
+pub(crate) struct Writable<K>(pub(crate) Opened, pub(crate) PhantomData<fn() -> K>);
 
 impl<K: Kind, S: SignatureRule> FromRequestParts<App> for Readable<K, S> {
     type Rejection = ApiError;

@@ -6,7 +6,7 @@ use async_compression::Level;
 use async_compression::tokio::bufread::{BrotliEncoder, GzipEncoder, ZlibEncoder};
 use axum::body::Body;
 use axum::response::Response;
-use futures::TryStreamExt as _;
+use futures::TryStreamExt;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY};
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
@@ -92,7 +92,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 }
 
 fn stream(body: Body, encoding: Encoding) -> Body {
-    let reader = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
+    let reader = StreamReader::new(TryStreamExt::map_err(body.into_data_stream(), std::io::Error::other));
     let level = Level::Fastest;
     match encoding {
         Encoding::Gzip => Body::from_stream(ReaderStream::new(GzipEncoder::with_quality(reader, level))),

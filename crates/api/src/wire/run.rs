@@ -32,7 +32,7 @@ pub(crate) struct RunBody<'a> {
     pricing_info: Option<&'a PricingInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     charged_event_counts: Option<&'a BTreeMap<String, u64>>,
-    stats: &'a RunStats,
+    stats: RunStats,
     options: &'a RunOptions,
     build_id: BuildId,
     build_number: &'a str,
@@ -50,7 +50,7 @@ pub(crate) struct RunBody<'a> {
     metamorphs: &'a [Metamorph],
     platform_usage_billing_model: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<&'a RunUsage>,
+    usage: Option<RunUsage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage_usd: Option<RunUsageUsd>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,11 +73,12 @@ struct DefaultOnly {
 
 impl<'a> RunBody<'a> {
     /// The run as `viewer` may see it; costs are the owner's business (`AUTH-11`).
-    pub(crate) fn new(run: &'a Run, viewer: Viewer, config: &EngineConfig) -> Self {
+    pub(crate) fn new(run: &'a Run, viewer: Viewer, config: &EngineConfig, now: Timestamp) -> Self {
+        let (stats, usage) = engine::figures_at(run, now);
         let priced = run.pricing_info.as_ref();
         let storages = &run.storages;
         let aliases = storages.aliased_datasets.iter().map(|(alias, id)| (alias.as_str(), *id));
-        let usage_usd = run.usage.in_usd(&config.prices);
+        let usage_usd = usage.in_usd(&config.prices);
         let usage_total_usd = match viewer {
             Viewer::Owner => Some(usage_usd.total() + event_costs(run).unwrap_or_default()),
             Viewer::Other => event_costs(run),
@@ -96,7 +97,7 @@ impl<'a> RunBody<'a> {
             meta: MetaBody::new(&run.meta, viewer),
             pricing_info: priced,
             charged_event_counts: priced.and(Some(&run.charged_event_counts)),
-            stats: &run.stats,
+            stats,
             options: &run.options,
             build_id: run.build_id,
             build_number: &run.build_number,
@@ -114,7 +115,7 @@ impl<'a> RunBody<'a> {
             container_url: config.container_url(&run.container_secret),
             metamorphs: &run.metamorphs,
             platform_usage_billing_model: "USER",
-            usage: (viewer == Viewer::Owner).then_some(&run.usage),
+            usage: (viewer == Viewer::Owner).then_some(usage),
             usage_usd: (viewer == Viewer::Owner).then_some(usage_usd),
             usage_total_usd,
         }
@@ -146,7 +147,8 @@ pub(crate) struct RunItem {
 
 impl RunItem {
     /// The short form of a run of the caller's own.
-    pub(crate) fn new(run: &Run, config: &EngineConfig) -> Self {
+    pub(crate) fn new(run: &Run, config: &EngineConfig, now: Timestamp) -> Self {
+        let (_, usage) = engine::figures_at(run, now);
         Self {
             id: run.id,
             act_id: run.actor_id,
@@ -160,7 +162,7 @@ impl RunItem {
             build_number: run.build_number.clone(),
             build_number_int: model::parse_build_number(&run.build_number).unwrap_or_default(),
             meta: run.meta.clone(),
-            usage_total_usd: run.usage.in_usd(&config.prices).total() + event_costs(run).unwrap_or_default(),
+            usage_total_usd: usage.in_usd(&config.prices).total() + event_costs(run).unwrap_or_default(),
             default_key_value_store_id: run.storages.key_value_store,
             default_dataset_id: run.storages.dataset,
             default_request_queue_id: run.storages.request_queue,
