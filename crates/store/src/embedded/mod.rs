@@ -3,6 +3,7 @@
 mod core;
 mod db;
 mod migrations;
+mod queues;
 
 use std::sync::Arc;
 

@@ -37,7 +37,8 @@ CREATE TABLE counter (
     head_reads   INTEGER NOT NULL DEFAULT 0,
     tail         INTEGER NOT NULL DEFAULT 0, -- datasets: the open tail (0: none),
     tail_first   INTEGER NOT NULL DEFAULT 0, -- index of its first item,
-    tail_bytes   INTEGER NOT NULL DEFAULT 0, -- and its size
+    tail_bytes   INTEGER NOT NULL DEFAULT 0, -- its size
+    tail_rows    INTEGER NOT NULL DEFAULT 0, -- and its chunks
     place_skew   INTEGER NOT NULL DEFAULT 0, -- queues: milliseconds that its time is ahead of the clock,
     place        INTEGER NOT NULL DEFAULT 0, -- and the last place given (see rq)
     client       INTEGER NOT NULL DEFAULT 0, -- queues: hash of the first client's key (0: none yet),
