@@ -1,5 +1,7 @@
 //! Chores of the repository: `cargo xtask help` lists them.
 
+mod bench;
+
 use std::borrow::BorrowMut;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +26,11 @@ enum Chore {
         #[arg(long)]
         newest: bool,
     },
+    /// Measures a release build: start, idle memory, start of a run, bulk transfers
+    Bench {
+        /// Only these: start, run-start, items, record
+        only: Vec<bench::Subject>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Lint => lint(),
         Chore::Unit => unit(),
         Chore::Clients { newest } => clients(newest),
+        Chore::Bench { only } => bench::run(&only),
     }
 }
 
