@@ -2,10 +2,29 @@
 //!
 //! The same code serves runs (the upper directory is thrown away) and build steps (it is kept and becomes a layer).
 
+pub(super) mod base;
+mod confine;
+mod contained;
+mod copies;
+pub(super) mod init;
+mod mounts;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub(super) use confine::has_landlock;
+pub(super) use contained::{Contained, Event};
+
+/// First argument of our own binary for the first process of a sandbox.
+pub(super) const INIT: &str = "__init";
+
+/// First argument of our own binary for the process that makes the user namespace.
+pub(super) const ENTER: &str = "__enter";
+
+/// Variable that marks the processes of a job where there are no process namespaces.
+pub(super) const MARKER: &str = "PLAYHOUSE_JOB";
 
 /// A file system for one or more commands, one after the other.
 ///

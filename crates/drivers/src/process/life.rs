@@ -1,0 +1,132 @@
+//! The files of one life of a run or build: all that is needed to find it again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Group;
+use super::identity::ProcessIdentity;
+use super::wire::VERSION;
+use crate::{Exit, Job, JobKind};
+
+/// A directory, `runs/<id>/<life>` or `builds/<id>/<life>`.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    dir: PathBuf,
+}
+
+/// `life.json`, written before a supervisor is let go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Found {
+    version: u32,
+    pub(super) supervisor: ProcessIdentity,
+    pub(super) group: Group,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ExitFile {
+    version: u32,
+    exit: Exit,
+}
+
+impl Life {
+    /// Of a job below the data directory.
+    ///
+    /// # Errors
+    /// If the id could mean a place outside of it.
+    pub(super) fn of(data_dir: &Path, job: &Job) -> io::Result<Self> {
+        let sound = !job.id.is_empty() && job.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if !sound {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{:?} is no id", job.id)));
+        }
+        let kind = match job.kind {
+            JobKind::Run => "runs",
+            JobKind::Build => "builds",
+        };
+        Ok(Self::at(&data_dir.join(kind).join(&job.id).join(job.life.to_string())))
+    }
+
+    pub(super) fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The host name in its sandboxes, and the mark of its processes where there are no sandboxes.
+    pub(super) fn name(&self) -> String {
+        let mut parts = self.dir.iter().rev().map(|part| part.to_string_lossy());
+        let (life, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        format!("{id}-{life}")
+    }
+
+    /// Takes the private writes of a run.
+    pub(super) fn upper(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+
+    /// For the sandbox's own needs.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.dir.join("scratch")
+    }
+
+    /// Where a supervisor's own errors go.
+    pub(super) fn complaints(&self) -> io::Result<File> {
+        File::create(self.dir.join("supervisor.log"))
+    }
+
+    /// Writes down how to find the life. Survives the server, not a power cut; nor does the life.
+    pub(super) fn write(&self, supervisor: ProcessIdentity, group: Group) -> io::Result<()> {
+        fs::write(self.dir.join("life.json"), serde_json::to_vec(&Found { version: VERSION, supervisor, group })?)
+    }
+
+    /// How to find the life; `None` if it was never let go.
+    pub(super) fn read(&self) -> io::Result<Option<Found>> {
+        read(&self.dir.join("life.json"))
+    }
+
+    /// Notes that the supervisor has begun; from here on the life has happened.
+    pub(super) fn mark_begun(&self) -> io::Result<()> {
+        File::create(self.dir.join("begun")).map(drop)
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.dir.join("begun").exists()
+    }
+
+    /// Notes the first process of the sandbox.
+    pub(super) fn write_first_process(&self, pid: i32) -> io::Result<()> {
+        let identity = ProcessIdentity::of(pid.cast_unsigned())?;
+        fs::write(self.dir.join("first-process.json"), serde_json::to_vec(&identity)?)
+    }
+
+    pub(super) fn first_process(&self) -> Option<ProcessIdentity> {
+        read(&self.dir.join("first-process.json")).ok().flatten()
+    }
+
+    /// Writes the end of the life: whole or not at all, and on disk when this returns.
+    pub(super) fn write_exit(&self, exit: &Exit) -> io::Result<()> {
+        let temporary = self.dir.join("exit.json.tmp");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(&ExitFile { version: VERSION, exit: exit.clone() })?)?;
+        file.sync_data()?;
+        fs::rename(temporary, self.dir.join("exit.json"))
+    }
+
+    /// The end of the life, if it was written.
+    pub(super) fn read_exit(&self) -> io::Result<Option<Exit>> {
+        Ok(read::<ExitFile>(&self.dir.join("exit.json"))?.map(|file| file.exit))
+    }
+}
+
+/// Reads a file of ours; one that is not there or, since its writer was killed, not whole is `None`.
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> io::Result<Option<T>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(err),
+    }
+}

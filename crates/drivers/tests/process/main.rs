@@ -1,0 +1,6 @@
+//! The process driver on the machine as it is: real processes, real namespaces, real control groups.
+//!
+//! What the kernel or the user's rights do not allow is skipped aloud.
+
+mod bench;
+mod ends;
