@@ -16,6 +16,7 @@ mod queues;
 mod records;
 mod runs;
 mod storages;
+mod upkeep;
 mod users;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use records::{
 };
 pub use runs::{RunChange, RunFilter, RunStore};
 pub use storages::{NewStorage, Reads, StorageChange, StorageFilter, StorageStore, Touched};
+pub use upkeep::Upkeep;
 pub use users::UserStore;
 
 /// Everything that is kept, one part per noun. Cheap to clone.
@@ -49,4 +51,5 @@ pub struct Store {
     pub runs: Arc<dyn RunStore>,
     pub users: Arc<dyn UserStore>,
     pub logs: Arc<dyn LogStore>,
+    pub upkeep: Arc<dyn Upkeep>,
 }

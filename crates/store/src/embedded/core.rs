@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use model::{Random, Storage, StorageId, StorageKind, Timestamp};
 
-use super::db::{Cache, Db, Sql as _};
+use super::db::{Cache, Db};
+use super::objects::Objects;
+use super::storages::{self, NotedReads};
+use super::upkeep::Wake;
 use crate::{Noun, StoreError};
 
 /// Storages whose settings are kept in memory.
@@ -14,9 +17,18 @@ const CACHED_STORAGES: usize = 8 * 1024;
 /// The database, the directory and what is kept in memory of them. Every part holds it in an [`Arc`].
 #[derive(Debug)]
 pub(super) struct Core {
+    /// Rows.
     pub db: Db,
-    pub random: Arc<dyn Random>,
+    /// Bulk bytes.
+    pub objects: Objects,
+    /// Settings of storages.
     pub storages: Cache<StorageId, Arc<Kept>>,
+    /// Reads that wait to be counted.
+    pub reads: NotedReads,
+    /// Calls for what runs in the background.
+    pub upkeep: Arc<Wake>,
+    /// Held during a round of upkeep.
+    pub round: tokio::sync::Mutex<()>,
     dir: PathBuf,
 }
 
@@ -30,8 +42,16 @@ pub(super) struct Kept {
 }
 
 impl Core {
-    pub(super) fn new(db: Db, random: Arc<dyn Random>, dir: PathBuf) -> Self {
-        Self { db, random, storages: Cache::new(CACHED_STORAGES), dir }
+    pub(super) fn new(db: Db, random: Arc<dyn Random>, dir: PathBuf) -> Result<Self, StoreError> {
+        Ok(Self {
+            objects: Objects::open(&dir.join("objects"), db.clone(), random)?,
+            db,
+            storages: Cache::new(CACHED_STORAGES),
+            reads: NotedReads::default(),
+            upkeep: Arc::default(),
+            round: tokio::sync::Mutex::default(),
+            dir,
+        })
     }
 
     /// Now.
@@ -46,18 +66,7 @@ impl Core {
 
     /// The storage with that id, unless it was deleted.
     pub(super) fn storage(&self, id: &StorageId) -> Result<Option<Arc<Kept>>, StoreError> {
-        self.storages.get_or_read(id, || {
-            self.db.read(|connection| {
-                let row = connection.one(
-                    "SELECT k, doc FROM storage WHERE id = ?1 AND deleted_at IS NULL",
-                    [id.as_str()],
-                    |row| Ok((row.get(0)?, row.get::<_, String>(1)?)),
-                )?;
-                let Some((k, doc)) = row else { return Ok(None) };
-                let storage = serde_json::from_str(&doc).map_err(anyhow::Error::from)?;
-                Ok(Some(Arc::new(Kept { k, storage: Arc::new(storage) })))
-            })
-        })
+        self.storages.get_or_read(id, || self.db.read(|connection| Ok(storages::read(connection, id)?.map(Arc::new))))
     }
 
     /// Key of the storage with that id and kind.

@@ -1,9 +1,15 @@
 //! The default backend: one directory with SQLite for rows and files for bulk bytes.
 
 mod core;
+mod datasets;
 mod db;
 mod migrations;
+mod objects;
 mod queues;
+mod reaper;
+mod records;
+mod storages;
+mod upkeep;
 
 use std::sync::Arc;
 

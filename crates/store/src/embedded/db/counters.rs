@@ -42,6 +42,8 @@ pub(in crate::embedded) struct Counter {
     pub tail_first: u64,
     /// Bytes in it.
     pub tail_bytes: u64,
+    /// Chunks in it.
+    pub tail_rows: u64,
     /// Milliseconds by which the time of a queue is ahead of the clock.
     pub place_skew: i64,
     /// Place that a queue gave last.
@@ -84,10 +86,11 @@ impl Counter {
             tail: row.get(at + 11)?,
             tail_first: row.get(at + 12)?,
             tail_bytes: row.get(at + 13)?,
-            place_skew: row.get(at + 14)?,
-            place: row.get(at + 15)?,
-            client: row.get(at + 16)?,
-            many_clients: row.get(at + 17)?,
+            tail_rows: row.get(at + 14)?,
+            place_skew: row.get(at + 15)?,
+            place: row.get(at + 16)?,
+            client: row.get(at + 17)?,
+            many_clients: row.get(at + 18)?,
         })
     }
 
@@ -134,6 +137,7 @@ impl Counter {
                 self.tail,
                 self.tail_first,
                 self.tail_bytes,
+                self.tail_rows,
                 self.place_skew,
                 self.place,
                 self.client,
@@ -146,20 +150,20 @@ impl Counter {
 
 /// The columns of `counter` that [`Counter::from_row`] reads, for queries that join them.
 pub(in crate::embedded) const COLUMNS: &str = "modified_at, accessed_at, items, clean, handled, bytes, reads, writes, \
-     deletes, lists, head_reads, tail, tail_first, tail_bytes, place_skew, place, client, many_clients";
+     deletes, lists, head_reads, tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients";
 
 const SELECT: &str =
     "SELECT modified_at, accessed_at, items, clean, handled, bytes, reads, writes, deletes, lists, head_reads,
-            tail, tail_first, tail_bytes, place_skew, place, client, many_clients
+            tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients
      FROM counter WHERE k = ?1";
 const INSERT: &str =
     "INSERT INTO counter (k, modified_at, accessed_at, items, clean, handled, bytes, reads, writes, deletes, lists,
-            head_reads, tail, tail_first, tail_bytes, place_skew, place, client, many_clients)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+            head_reads, tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 const UPDATE: &str =
     "UPDATE counter SET modified_at = ?2, accessed_at = ?3, items = ?4, clean = ?5, handled = ?6, bytes = ?7,
             reads = ?8, writes = ?9, deletes = ?10, lists = ?11, head_reads = ?12, tail = ?13, tail_first = ?14,
-            tail_bytes = ?15, place_skew = ?16, place = ?17, client = ?18, many_clients = ?19
+            tail_bytes = ?15, tail_rows = ?16, place_skew = ?17, place = ?18, client = ?19, many_clients = ?20
      WHERE k = ?1";
 
 /// Counters as the running transaction sees them.

@@ -150,10 +150,8 @@ impl<'t, 'c> Visit<'t, 'c> {
             .flatten()
             .collect();
         for r in &locked {
-            self.tx.run(
-                "UPDATE rq SET ord = place, place = NULL, lock_by = NULL, lock_run = NULL WHERE r = ?1",
-                [r],
-            )?;
+            self.tx
+                .run("UPDATE rq SET ord = place, place = NULL, lock_by = NULL, lock_run = NULL WHERE r = ?1", [r])?;
         }
         if !locked.is_empty() {
             self.touch();
@@ -403,26 +401,13 @@ fn insert(visit: &mut Visit<'_, '_>, request: &NewRequest, forefront: bool) -> R
     Ok(())
 }
 
-fn replace(
-    visit: &mut Visit<'_, '_>,
-    found: &Found,
-    request: &NewRequest,
-    forefront: bool,
-) -> Result<(), StoreError> {
+fn replace(visit: &mut Visit<'_, '_>, found: &Found, request: &NewRequest, forefront: bool) -> Result<(), StoreError> {
     let ord = new_place(visit, request, forefront);
     let columns = Columns::of(request);
     visit.tx.run(
         "UPDATE rq SET ord = ?2, place = NULL, lock_by = NULL, lock_run = NULL, retries = ?3, method = ?4,
                 unique_key = ?5, url = ?6, body = ?7 WHERE r = ?1",
-        params![
-            found.r,
-            ord,
-            request.retry_count,
-            columns.method,
-            columns.unique_key,
-            request.url,
-            columns.small_body
-        ],
+        params![found.r, ord, request.retry_count, columns.method, columns.unique_key, request.url, columns.small_body],
     )?;
     if columns.small_body.is_none() {
         put_large_body(visit.tx, found.r, request)?;

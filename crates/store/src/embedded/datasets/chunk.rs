@@ -1,0 +1,215 @@
+//! The rows that a push becomes.
+
+use std::cell::RefCell;
+use std::io;
+
+use bytes::Bytes;
+use memchr::memchr_iter;
+use model::push::Items;
+use rusqlite::ToSql;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
+
+use crate::{ItemChunk, StoreError};
+
+/// Most bytes of lines in a chunk of more than one item.
+pub(super) const MAX_CHUNK: usize = 256 * 1024;
+/// Chunks above this size are compressed.
+const MIN_COMPRESSED: usize = 8 * 1024;
+/// Pushes above this size are compressed on another thread.
+const MIN_HOP: usize = 256 * 1024;
+/// Fast, and still good for JSON.
+const LEVEL: i32 = 1;
+
+/// How a chunk is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    /// JSON lines.
+    Plain = 0,
+    /// One zstd frame of them, with its size and a checksum.
+    Zstd = 1,
+}
+
+impl ToSql for Codec {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok((*self as i64).into())
+    }
+}
+
+impl FromSql for Codec {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Plain),
+            1 => Ok(Self::Zstd),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+/// Some items as they are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    /// How many; never 0.
+    pub n: u64,
+    /// Bytes of their lines.
+    pub size: u64,
+    pub codec: Codec,
+    pub body: Bytes,
+}
+
+impl Chunk {
+    fn new(n: usize, lines: Bytes) -> io::Result<Self> {
+        let (n, size) = (n as u64, lines.len() as u64);
+        if lines.len() >= MIN_COMPRESSED {
+            let frame = compress(&lines)?;
+            if frame.len() < lines.len() {
+                return Ok(Self { n, size, codec: Codec::Zstd, body: frame.into() });
+            }
+        }
+        Ok(Self { n, size, codec: Codec::Plain, body: lines })
+    }
+
+    /// The lines of its items.
+    pub(super) fn lines(&self) -> io::Result<Bytes> {
+        match self.codec {
+            Codec::Plain => Ok(self.body.clone()),
+            Codec::Zstd => Ok(decompress(&self.body, usize::try_from(self.size).unwrap_or(usize::MAX))?.into()),
+        }
+    }
+}
+
+/// Cuts a push into chunks and says how many bytes they hold. Compresses what is large, here and not in the writer.
+pub(super) async fn cut(items: Items) -> Result<(Vec<Chunk>, usize), StoreError> {
+    let chunks = if items.lines.len() > MIN_HOP {
+        tokio::task::spawn_blocking(move || cut_now(items)).await.map_err(anyhow::Error::from)?
+    } else {
+        cut_now(items)
+    };
+    let chunks = chunks.map_err(anyhow::Error::from)?;
+    let weight = chunks.iter().map(|chunk| chunk.body.len()).sum();
+    Ok((chunks, weight))
+}
+
+fn cut_now(items: Items) -> io::Result<Vec<Chunk>> {
+    let lines = Bytes::from(items.lines);
+    let mut chunks = Vec::with_capacity(lines.len() / MAX_CHUNK + 1);
+    let (mut start, mut end, mut n) = (0, 0, 0);
+    for item_end in items.ends.iter().map(|&end| end as usize) {
+        if item_end - start > MAX_CHUNK && n > 0 {
+            chunks.push(Chunk::new(n, lines.slice(start..end))?);
+            (start, n) = (end, 0);
+        }
+        (end, n) = (item_end, n + 1);
+    }
+    if n > 0 {
+        chunks.push(Chunk::new(n, lines.slice(start..end))?);
+    }
+    Ok(chunks)
+}
+
+thread_local! {
+    // Making a context costs more than compressing a small chunk.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// One frame with its size and a checksum.
+pub(super) fn compress(lines: &[u8]) -> io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => {
+                let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+                compressor.include_checksum(true)?;
+                kept.insert(compressor)
+            }
+        };
+        compressor.compress(lines)
+    })
+}
+
+/// The content of one frame or several, `size` bytes in all.
+pub(super) fn decompress(frames: &[u8], size: usize) -> io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(zstd::bulk::Decompressor::new()?),
+        };
+        let lines = decompressor.decompress(frames, size)?;
+        if lines.len() == size {
+            Ok(lines)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a frame has not the size that its index says"))
+        }
+    })
+}
+
+/// The items `from..to` of `n` items in `lines`, the last first if `desc`.
+pub(super) fn pick(lines: Bytes, n: u64, from: u64, to: u64, desc: bool) -> io::Result<ItemChunk> {
+    let torn = || io::Error::new(io::ErrorKind::InvalidData, "a chunk has fewer items than its row says");
+    let count = to - from;
+    if !desc && from == 0 && to == n {
+        return Ok(ItemChunk { lines, count });
+    }
+    let index = |item: u64| usize::try_from(item).unwrap_or(usize::MAX);
+    let mut ends = memchr_iter(b'\n', &lines).map(|at| at + 1);
+    let start = if from == 0 { 0 } else { ends.nth(index(from - 1)).ok_or_else(torn)? };
+    if !desc {
+        let end = if to == n { lines.len() } else { ends.nth(index(count - 1)).ok_or_else(torn)? };
+        return Ok(ItemChunk { lines: lines.slice(start..end), count });
+    }
+    let ends: Vec<usize> = ends.take(index(count)).collect();
+    if ends.len() != index(count) {
+        return Err(torn());
+    }
+    let mut reversed = Vec::with_capacity(ends.last().copied().unwrap_or(start) - start);
+    for place in (0..ends.len()).rev() {
+        let start = if place == 0 { start } else { ends[place - 1] };
+        reversed.extend_from_slice(&lines[start..ends[place]]);
+    }
+    Ok(ItemChunk { lines: reversed.into(), count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_cut_between_items_and_large_items_stand_alone() {
+        let item = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length));
+        let body = format!("[{},{},{},{}]", item(100_000), item(100_000), item(400_000), item(1));
+        let items = model::push::split_items(body.as_bytes()).unwrap();
+        let lines = items.lines.clone();
+
+        let chunks = cut_now(items).unwrap();
+
+        assert_eq!(chunks.iter().map(|chunk| chunk.n).collect::<Vec<_>>(), [2, 1, 1]);
+        let kept: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.lines().unwrap()).collect();
+        assert_eq!(kept, lines);
+        assert_eq!(
+            chunks.iter().map(|chunk| chunk.codec).collect::<Vec<_>>(),
+            [Codec::Zstd, Codec::Zstd, Codec::Plain]
+        );
+    }
+
+    #[test]
+    fn items_are_picked_in_both_directions() {
+        let lines = Bytes::from_static(b"0\n11\n2\n333\n");
+        let picked = |from, to, desc| pick(lines.clone(), 4, from, to, desc).unwrap().lines;
+
+        assert_eq!(picked(0, 4, false), lines);
+        assert_eq!(picked(1, 3, false), "11\n2\n");
+        assert_eq!(picked(0, 4, true), "333\n2\n11\n0\n");
+        assert_eq!(picked(1, 3, true), "2\n11\n");
+        assert!(pick(lines, 6, 1, 6, true).is_err());
+    }
+
+    #[test]
+    fn a_damaged_frame_is_an_error() {
+        let frame = compress(&[b'x'; 10_000]).unwrap();
+        for at in 0..frame.len() {
+            let mut damaged = frame.clone();
+            damaged[at] ^= 1;
+            assert_ne!(decompress(&damaged, 10_000).ok(), Some(vec![b'x'; 10_000]), "{at}");
+        }
+    }
+}

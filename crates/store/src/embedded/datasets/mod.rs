@@ -1,0 +1,99 @@
+//! Datasets: chunks of items in a hot tail, older items in sealed segments.
+//!
+//! A push becomes one row, or a few if it is large, in the dataset's open *tail*. A tail that has grown, or has gone quiet with
+//! something in it, is *closed*, and then *sealed*: its items become one object, a plain `.jsonl.zst` file, and its rows
+//! go. Pieces are found by the index of their first item, never by scanning.
+
+mod append;
+mod chunk;
+mod fields;
+mod read;
+mod seal;
+mod segment;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::push::Items;
+use model::{StorageId, StorageKind};
+use rusqlite::params;
+
+use super::core::Core;
+use super::db::{Cache, Counter, Sql as _, WriteTx};
+use super::objects;
+use crate::{DatasetStore, ItemChunks, StoreError, Window};
+
+pub(super) use self::seal::seal_due;
+
+/// Bits of a chunk's row number that tell its place in its tail.
+const PLACE_BITS: u32 = 24;
+/// Datasets whose fields are kept in memory.
+const CACHED_FIELDS: usize = 256;
+
+/// The embedded store of datasets.
+#[derive(Debug)]
+pub(super) struct Datasets {
+    core: Arc<Core>,
+    fields: Cache<i64, Arc<fields::Known>>,
+}
+
+impl Datasets {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, fields: Cache::new(CACHED_FIELDS) }
+    }
+
+    fn key(&self, dataset: &StorageId) -> Result<i64, StoreError> {
+        self.core.key(dataset, StorageKind::Dataset)
+    }
+}
+
+#[async_trait]
+impl DatasetStore for Datasets {
+    async fn append(&self, id: &StorageId, items: Items) -> Result<u64, StoreError> {
+        let k = self.key(id)?;
+        let clean = items.clean_count as u64;
+        let (chunks, weight) = chunk::cut(items).await?;
+        let core = self.core.clone();
+        self.core.db.write_checked(weight, move |tx| append::append(&core, tx, k, &chunks, clean)).await
+    }
+
+    async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
+        let k = self.key(id)?;
+        let total = self.core.db.read(|connection| Counter::load(connection, k))?.items;
+        Ok(read::read(self.core.clone(), k, total, window))
+    }
+
+    async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError> {
+        fields::fields(&self.core, &self.fields, self.key(id)?).await
+    }
+}
+
+/// Row number of the chunk that begins `place` items into a tail; that of no chunk of the tail if it has fewer items.
+const fn row_of(tail: i64, place: u64) -> i64 {
+    (tail << PLACE_BITS).saturating_add_unsigned(place)
+}
+
+/// Takes up to `limit` rows of a deleted dataset away and tells how many.
+pub(super) fn purge(tx: &WriteTx<'_>, k: i64, limit: usize) -> Result<usize, StoreError> {
+    let segments = tx.all("SELECT first, object FROM ds_segment WHERE k = ?1 LIMIT ?2", params![k, limit], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+    })?;
+    for (first, object) in &segments {
+        tx.run("DELETE FROM ds_segment WHERE k = ?1 AND first = ?2", params![k, first])?;
+        objects::discard(tx, object)?;
+    }
+    if !segments.is_empty() {
+        return Ok(segments.len());
+    }
+    if let Some(tail) = tx.one("SELECT tail FROM ds_tail WHERE k = ?1 LIMIT 1", [k], |row| row.get::<_, i64>(0))? {
+        let chunks = tx.run(
+            "DELETE FROM ds_chunk WHERE r IN (SELECT r FROM ds_chunk WHERE r >= ?1 AND r < ?2 LIMIT ?3)",
+            params![row_of(tail, 0), row_of(tail + 1, 0), limit],
+        )?;
+        if chunks < limit {
+            tx.run("DELETE FROM ds_tail WHERE tail = ?1", [tail])?;
+        }
+        return Ok(chunks + 1);
+    }
+    tx.run("DELETE FROM ds_columns WHERE k = ?1", [k])
+}

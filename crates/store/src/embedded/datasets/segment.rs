@@ -1,0 +1,151 @@
+//! The format of sealed items: a plain `.jsonl.zst` file.
+//!
+//! Zstd frames with checksums, in each of them some items as JSON lines; at the end a skippable frame, which readers of zstd
+//! pass over, with an index: for each frame its number of items, its bytes in the file and the bytes of its lines, each
+//! 32 bits little-endian; then the number of frames (32 bits), the version of this format (one byte) and [`MAGIC`].
+
+use std::io;
+use std::ops::Range;
+
+use super::chunk::{Chunk, Codec, MAX_CHUNK, compress};
+
+/// First bytes of the skippable frame.
+const SKIPPABLE: [u8; 4] = 0x184D_2A5Fu32.to_le_bytes();
+/// Last bytes of a segment.
+const MAGIC: &[u8; 8] = b"PLAYHSEG";
+const VERSION: u8 = 1;
+const ENTRY: usize = 12;
+/// A frame is begun when the one before has this many bytes of lines.
+const MIN_FRAME: usize = 64 * 1024;
+
+/// Builds a segment in memory; a tail is small enough.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    file: Vec<u8>,
+    index: Vec<u8>,
+    /// Lines that wait for their frame.
+    lines: Vec<u8>,
+    waiting: u64,
+    /// Items so far.
+    n: u64,
+    /// Bytes of their lines.
+    size: u64,
+}
+
+/// A finished segment.
+pub(super) struct Segment {
+    pub file: Vec<u8>,
+    /// The index alone.
+    pub frames: Vec<u8>,
+    pub n: u64,
+    pub size: u64,
+}
+
+impl Builder {
+    /// Adds a chunk, of which `lines` are the lines.
+    pub(super) fn add(&mut self, chunk: &Chunk, lines: &[u8]) -> io::Result<()> {
+        self.n += chunk.n;
+        self.size += chunk.size;
+        if chunk.codec == Codec::Zstd && lines.len() >= MIN_FRAME {
+            // Compressed by whoever pushed it, into a frame as good as ours.
+            self.flush()?;
+            return self.push_frame(chunk.n, &chunk.body, lines.len());
+        }
+        if self.lines.len() + lines.len() > MAX_CHUNK {
+            self.flush()?;
+        }
+        self.lines.extend_from_slice(lines);
+        self.waiting += chunk.n;
+        if self.lines.len() >= MAX_CHUNK / 2 { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<Segment> {
+        self.flush()?;
+        let mut footer = u32::try_from(self.index.len() / ENTRY).map_err(too_large)?.to_le_bytes().to_vec();
+        footer.push(VERSION);
+        footer.extend_from_slice(MAGIC);
+        let length = u32::try_from(self.index.len() + footer.len()).map_err(too_large)?;
+        for part in [&SKIPPABLE[..], &length.to_le_bytes(), &self.index, &footer] {
+            self.file.extend_from_slice(part);
+        }
+        Ok(Segment { file: self.file, frames: self.index, n: self.n, size: self.size })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.lines);
+        let n = std::mem::take(&mut self.waiting);
+        self.push_frame(n, &compress(&lines)?, lines.len())?;
+        self.lines = lines;
+        self.lines.clear();
+        Ok(())
+    }
+
+    fn push_frame(&mut self, n: u64, frame: &[u8], size: usize) -> io::Result<()> {
+        let numbers = [u32::try_from(n).map_err(too_large)?, to_u32(frame.len())?, to_u32(size)?];
+        for number in numbers {
+            self.index.extend_from_slice(&number.to_le_bytes());
+        }
+        self.file.extend_from_slice(frame);
+        Ok(())
+    }
+}
+
+/// Frames that stand side by side in a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Frames {
+    /// Items in front of them.
+    pub first: u64,
+    /// Items in them.
+    pub n: u64,
+    /// Where they are in the file.
+    pub bytes: Range<u64>,
+    /// Bytes of their lines.
+    pub size: usize,
+}
+
+/// Finds frames that hold item `at` and go on towards `until`, up and beyond it or down and below, but no more than hold
+/// about `most` bytes of lines. `at` comes first in the direction of reading.
+pub(super) fn find(index: &[u8], at: u64, until: u64, most: usize) -> io::Result<Frames> {
+    let (mut first, mut offset) = (0, 0);
+    let mut found: Option<Frames> = None;
+    let desc = until < at;
+    let (low, high) = (at.min(until), at.max(until));
+    for entry in index.chunks_exact(ENTRY) {
+        let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+        let (n, length, size) = (u64::from(number(0)), u64::from(number(4)), number(8) as usize);
+        if first > high {
+            break;
+        }
+        if first + n > low {
+            let here = Frames { first, n, bytes: offset..offset + length, size };
+            found = Some(match found {
+                None => here,
+                Some(so_far) if so_far.size + size <= most => Frames {
+                    n: so_far.n + n,
+                    bytes: so_far.bytes.start..here.bytes.end,
+                    size: so_far.size + size,
+                    first: so_far.first,
+                },
+                // Downwards the last frames count, upwards the first.
+                Some(_) if desc => here,
+                Some(so_far) => return Ok(so_far),
+            });
+        }
+        first += n;
+        offset += length;
+    }
+    found.filter(|frames| (frames.first..frames.first + frames.n).contains(&at)).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "the index of a segment does not reach as far as its row says")
+    })
+}
+
+fn to_u32(length: usize) -> io::Result<u32> {
+    u32::try_from(length).map_err(too_large)
+}
+
+fn too_large(_: std::num::TryFromIntError) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "a segment is too large")
+}

@@ -1,0 +1,55 @@
+//! Takes away what is in deleted storages, in small steps between which others write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::core::Core;
+use super::db::{Sql as _, WriteTx};
+use super::{datasets, queues, records, storages};
+use crate::StoreError;
+
+use model::StorageKind;
+
+/// Rows that one step takes away.
+const STEP: usize = 2000;
+/// Pause between two steps.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Takes away the contents of all storages that were deleted, and then the storages.
+pub(super) async fn reap(core: &Arc<Core>) -> Result<(), StoreError> {
+    loop {
+        let deleted = core.db.read(|connection| {
+            connection.one(
+                "SELECT k, kind FROM storage WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1",
+                [],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+            )
+        })?;
+        let Some((k, kind)) = deleted else { return Ok(()) };
+        while core.db.write(move |tx| step(tx, k, kind)).await? {
+            if !core.db.is_inline() {
+                core.upkeep.breathe(PAUSE);
+                if core.upkeep.is_stopped() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// One step; returns whether there is more.
+fn step(tx: &mut WriteTx<'_>, k: i64, kind: i64) -> Result<bool, StoreError> {
+    let gone = if kind == storages::code(StorageKind::Dataset) {
+        datasets::purge(tx, k, STEP)?
+    } else if kind == storages::code(StorageKind::KeyValueStore) {
+        records::purge(tx, k, STEP)?
+    } else {
+        queues::purge(tx, k, STEP)?
+    };
+    if gone == 0 {
+        tx.run("DELETE FROM storage WHERE k = ?1", params![k])?;
+    }
+    Ok(gone > 0)
+}
