@@ -1,0 +1,234 @@
+//! Unpacking archives that strangers have packed.
+//!
+//! Nothing is written outside of the given directory, not even through links, and no more than the limits allow.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::builds::paths::{inside, resolve};
+
+/// How much an archive may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) entries: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { entries: 100_000, bytes: 1 << 30 }
+    }
+}
+
+/// Why an archive was not unpacked, in a sentence for the build's log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArchiveError {
+    #[error("the archive is neither a tar, a tar.gz nor a zip file")]
+    UnknownFormat,
+    #[error("the archive is damaged: {0}")]
+    Damaged(String),
+    #[error("the archive holds {0:?}, which points outside the Actor root directory")]
+    Escape(String),
+    #[error("the archive holds {0:?}, which is neither a file, a directory nor a link")]
+    Unsupported(String),
+    #[error("the archive holds more than {0} files")]
+    TooManyEntries(usize),
+    #[error("the archive unpacks to more than {0} bytes")]
+    TooLarge(u64),
+    #[error("cannot write {0:?}: {1}")]
+    Write(String, #[source] io::Error),
+}
+
+/// Unpacks `archive` into the empty directory `root` and tells how many files it held.
+pub(crate) fn unpack(archive: &mut File, root: &Path, bounds: Bounds) -> Result<usize, ArchiveError> {
+    let mut unpacker = Unpacker { root, bounds, entries: 0, bytes: 0, files: 0, links: Vec::new() };
+    let mut magic = [0; 512];
+    let mut read = 0;
+    while read < magic.len() {
+        match archive.read(&mut magic[read..]).map_err(damaged)? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    archive.seek(SeekFrom::Start(0)).map_err(damaged)?;
+    match &magic[..read] {
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => unpacker.zip(archive)?,
+        [0x1f, 0x8b, ..] => unpacker.tar(MultiGzDecoder::new(BufReader::new(archive)))?,
+        header if header.len() == 512 && &header[257..262] == b"ustar" => unpacker.tar(BufReader::new(archive))?,
+        _ => return Err(ArchiveError::UnknownFormat),
+    }
+    unpacker.make_links()?;
+    Ok(unpacker.files)
+}
+
+struct Unpacker<'a> {
+    root: &'a Path,
+    bounds: Bounds,
+    entries: usize,
+    bytes: u64,
+    files: usize,
+    /// Path and target of links, made when everything else is there, so that nothing is written through them.
+    links: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Unpacker<'_> {
+    fn tar(&mut self, archive: impl Read) -> Result<(), ArchiveError> {
+        let mut archive = tar::Archive::new(archive);
+        for entry in archive.entries().map_err(damaged)? {
+            let mut entry = entry.map_err(damaged)?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let kind = entry.header().entry_type();
+            if kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+                continue;
+            }
+            if kind.is_dir() {
+                self.directory(&name)?;
+            } else if kind.is_symlink() {
+                let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
+                self.link(&name, &target.unwrap_or_default())?;
+            } else if kind.is_hard_link() {
+                let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
+                self.copy(&name, &target.unwrap_or_default())?;
+            } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+                let mode = entry.header().mode().unwrap_or(0o644);
+                self.file(&name, mode, &mut entry)?;
+            } else {
+                return Err(ArchiveError::Unsupported(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn zip(&mut self, archive: &mut File) -> Result<(), ArchiveError> {
+        let mut archive = zip::ZipArchive::new(BufReader::new(archive)).map_err(damaged)?;
+        if archive.len() > self.bounds.entries {
+            return Err(ArchiveError::TooManyEntries(self.bounds.entries));
+        }
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index).map_err(damaged)?;
+            let name = entry.name().map_err(damaged)?.into_owned();
+            let mode = entry.unix_mode();
+            if entry.is_dir() {
+                self.directory(&name)?;
+            } else if mode.is_some_and(|mode| mode & 0o170_000 == 0o120_000) {
+                let mut target = String::new();
+                entry.by_ref().take(4096).read_to_string(&mut target).map_err(damaged)?;
+                self.link(&name, &target)?;
+            } else {
+                self.file(&name, mode.unwrap_or(0o644), &mut entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, name: &str) -> Result<(), ArchiveError> {
+        // The root itself is often an entry.
+        if matches!(name, "." | "./") {
+            return Ok(());
+        }
+        let path = self.place(name)?;
+        fs::create_dir_all(&path).map_err(|error| ArchiveError::Write(name.to_owned(), error))
+    }
+
+    fn file(&mut self, name: &str, mode: u32, content: &mut impl Read) -> Result<(), ArchiveError> {
+        let path = self.place(name)?;
+        let written = |error| ArchiveError::Write(name.to_owned(), error);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(written)?;
+        }
+        let mode = (mode & 0o755) | 0o644;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path).map_err(written)?;
+        let mut buffer = [0; 64 * 1024];
+        loop {
+            let count = match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => return Err(damaged(error)),
+            };
+            self.book(count as u64)?;
+            io::Write::write_all(&mut file, &buffer[..count]).map_err(written)?;
+        }
+        self.files += 1;
+        Ok(())
+    }
+
+    fn copy(&mut self, name: &str, target: &str) -> Result<(), ArchiveError> {
+        let path = self.place(name)?;
+        let from = inside(target).ok_or_else(|| ArchiveError::Escape(name.to_owned()))?;
+        let from = self.root.join(from);
+        let written = |error| ArchiveError::Write(name.to_owned(), error);
+        let size = fs::symlink_metadata(&from).map_err(written)?.len();
+        self.book(size)?;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(written)?;
+        }
+        fs::copy(&from, &path).map_err(written)?;
+        self.files += 1;
+        Ok(())
+    }
+
+    fn link(&mut self, name: &str, target: &str) -> Result<(), ArchiveError> {
+        let escape = || ArchiveError::Escape(name.to_owned());
+        self.place(name)?;
+        let path = inside(name).ok_or_else(escape)?;
+        let from = path.parent().unwrap_or(Path::new(""));
+        resolve(from, Path::new(target)).ok_or_else(escape)?;
+        self.links.push((path, PathBuf::from(target)));
+        Ok(())
+    }
+
+    /// Makes the links, and looks where they really lead: a chain of them may leave the root though none does by itself.
+    fn make_links(&mut self) -> Result<(), ArchiveError> {
+        let mut made = Vec::new();
+        for (path, target) in &self.links {
+            let name = || path.display().to_string();
+            let link = self.root.join(path);
+            let Some(parent) = link.parent() else { continue };
+            fs::create_dir_all(parent).map_err(|error| ArchiveError::Write(name(), error))?;
+            self.must_be_inside(parent, &name())?;
+            match symlink(target, &link) {
+                Ok(()) => made.push(link),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(ArchiveError::Write(name(), error)),
+            }
+        }
+        for link in made {
+            match fs::canonicalize(&link) {
+                Ok(_) => self.must_be_inside(&link, &link.display().to_string())?,
+                // It leads nowhere, so nobody misses it.
+                Err(_) => fs::remove_file(&link).map_err(damaged)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn must_be_inside(&self, path: &Path, name: &str) -> Result<(), ArchiveError> {
+        let root = fs::canonicalize(self.root).map_err(damaged)?;
+        let real = fs::canonicalize(path).map_err(damaged)?;
+        if real.starts_with(&root) { Ok(()) } else { Err(ArchiveError::Escape(name.to_owned())) }
+    }
+
+    /// Where an entry goes.
+    fn place(&mut self, name: &str) -> Result<PathBuf, ArchiveError> {
+        self.entries += 1;
+        if self.entries > self.bounds.entries {
+            return Err(ArchiveError::TooManyEntries(self.bounds.entries));
+        }
+        let path = inside(name).ok_or_else(|| ArchiveError::Escape(name.to_owned()))?;
+        Ok(self.root.join(path))
+    }
+
+    fn book(&mut self, bytes: u64) -> Result<(), ArchiveError> {
+        self.bytes += bytes;
+        if self.bytes > self.bounds.bytes { Err(ArchiveError::TooLarge(self.bounds.bytes)) } else { Ok(()) }
+    }
+}
+
+fn damaged(error: impl std::fmt::Display) -> ArchiveError {
+    ArchiveError::Damaged(error.to_string())
+}

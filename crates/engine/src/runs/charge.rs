@@ -1,0 +1,124 @@
+//! Charging runs for events (section 12 of the contract).
+
+use std::collections::BTreeMap;
+
+use model::pricing::PricingInfo;
+use model::{EndCause, JobStatus, Run, RunId, Storage, StorageKind, Timestamp};
+use store::Noun;
+
+use crate::{Engine, EngineError};
+
+/// How long an idempotency key is remembered (`CHG-3`).
+const REMEMBERED_SECS: i64 = 180;
+/// Most that one call may charge (`CHG-4`).
+const MAX_COUNT: u64 = 10_000_000;
+/// Events of this prefix are charged by the server alone (`CHG-6`, `CHG-8`).
+const SYSTEM_EVENT: &str = "apify-";
+const START_EVENT: &str = "apify-actor-start";
+const ITEM_EVENT: &str = "apify-default-dataset-item";
+
+impl Engine {
+    /// Charges a run for `count` events. A key that was used on the run in the last three minutes charges nothing and
+    /// succeeds (`CHG-3`). Reaching the run's budget aborts it gracefully (`CHG-10`).
+    ///
+    /// # Errors
+    /// `SystemEvent`; `InvalidCharge`; `NotFound(Run)`; `NotPayPerEvent`; `NoSuchEvent`.
+    pub async fn charge_run(
+        &self,
+        id: &RunId,
+        event: &str,
+        count: u64,
+        idempotency_key: &str,
+    ) -> Result<(), EngineError> {
+        if event.starts_with(SYSTEM_EVENT) {
+            return Err(EngineError::SystemEvent(event.to_owned()));
+        }
+        if idempotency_key.trim().is_empty() {
+            return Err(EngineError::InvalidCharge("The idempotency-key header must be a non-empty string"));
+        }
+        if event.trim().is_empty() {
+            return Err(EngineError::InvalidCharge("eventName must be a non-empty string"));
+        }
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(EngineError::InvalidCharge("count must be a whole number between 1 and 10000000"));
+        }
+        let run = self.inner.store.runs.get(id).await?.ok_or(EngineError::NotFound(Noun::Run))?;
+        let events = run.pricing_info.as_ref().and_then(PricingInfo::events).ok_or(EngineError::NotPayPerEvent)?;
+        if !events.contains_key(event) {
+            return Err(EngineError::NoSuchEvent(event.to_owned()));
+        }
+        let once = (idempotency_key.to_owned(), self.now().plus_secs(-REMEMBERED_SECS));
+        self.charge(id, event.to_owned(), count, Some(once)).await
+    }
+
+    /// Charges for items that were pushed, if they went to the default dataset of a live run whose pricing asks for that
+    /// (`CHG-8`). Costs nothing otherwise.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn charge_items(&self, dataset: &Storage, count: u64) -> Result<(), EngineError> {
+        let (Some(id), StorageKind::Dataset) = (dataset.lives_with, dataset.kind) else { return Ok(()) };
+        let Some(live) = self.inner.runs.get(&id) else { return Ok(()) };
+        let run = live.state();
+        let events = run.pricing_info.as_ref().and_then(PricingInfo::events);
+        if count == 0
+            || run.storages.dataset != dataset.id
+            || !events.is_some_and(|events| events.contains_key(ITEM_EVENT))
+        {
+            return Ok(());
+        }
+        self.charge(&id, ITEM_EVENT.to_owned(), count, None).await
+    }
+
+    async fn charge(
+        &self,
+        id: &RunId,
+        event: String,
+        count: u64,
+        once: Option<(String, Timestamp)>,
+    ) -> Result<(), EngineError> {
+        let run = self
+            .change_run_once(id, once, move |run| {
+                *run.charged_event_counts.entry(event.clone()).or_default() += count;
+                Ok(())
+            })
+            .await?
+            .0;
+        let is_spent = run.options.max_total_charge_usd.is_some_and(|budget| charged_usd(&run) >= budget);
+        if is_spent && run.status == JobStatus::Running {
+            self.ask_abort(id, true, EndCause::ChargeLimit, None).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the events charged to a run cost, in US dollars.
+#[expect(clippy::cast_precision_loss, reason = "money is shown, not settled; counts stay far below 2^53")]
+pub fn charged_usd(run: &Run) -> f64 {
+    let Some(events) = run.pricing_info.as_ref().and_then(PricingInfo::events) else { return 0.0 };
+    let counts = run.charged_event_counts.iter();
+    counts
+        .map(|(name, count)| events.get(name).and_then(|event| event.event_price_usd).unwrap_or(0.0) * *count as f64)
+        .sum()
+}
+
+/// The pricing as a run carries it, with tiers resolved (`CHG-9`): everybody here is in the first.
+pub(crate) fn snapshot(pricing: &PricingInfo) -> PricingInfo {
+    let mut pricing = pricing.clone();
+    for event in pricing.pricing_per_event.iter_mut().flat_map(|events| events.actor_charge_events.values_mut()) {
+        let Some(tiers) = event.rest.remove("eventTieredPricingUsd") else { continue };
+        if event.event_price_usd.is_none() {
+            let price = |tier: &serde_json::Value| tier["tieredEventPriceUsd"].as_f64().or_else(|| tier.as_f64());
+            let first = tiers.as_object().and_then(|tiers| tiers.get("FREE").or_else(|| tiers.values().next()));
+            event.event_price_usd = first.and_then(price);
+        }
+    }
+    pricing
+}
+
+/// What a run is charged when it is made: nothing of every event, but for its start (`CHG-8`).
+pub(crate) fn first_counts(pricing: Option<&PricingInfo>, memory_mbytes: u32) -> BTreeMap<String, u64> {
+    let events = pricing.and_then(PricingInfo::events);
+    let count = |name: &str| if name == START_EVENT { u64::from(memory_mbytes / 1024).max(1) } else { 0 };
+    events.into_iter().flatten().map(|(name, _)| (name.clone(), count(name))).collect()
+}

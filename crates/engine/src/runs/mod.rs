@@ -1,0 +1,32 @@
+//! Runs: what can be asked of them and how they live.
+
+mod abort;
+mod charge;
+mod delete;
+mod end;
+mod environment;
+mod figures;
+mod input;
+mod launch;
+mod live;
+mod metamorph;
+mod options;
+mod reboot;
+mod resurrect;
+mod start;
+mod supervise;
+mod update;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::charge::charged_usd;
+pub use self::figures::figures_at;
+pub(crate) use self::figures::{Sample, Samples, compute_units};
+pub(crate) use self::launch::limits;
+pub(crate) use self::live::LiveRun;
+pub use self::options::RunOptionsGiven;
+pub use self::start::{Asked, RunInput, StartRun};
+pub(crate) use self::supervise::TakenUp;
+pub use self::update::RunUpdate;

@@ -1,0 +1,208 @@
+//! Starting a run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::pricing::PricingInfo;
+use model::{
+    Actor, Build, GeneralAccess, INPUT_KEY, JobMeta, JobStatus, Origin, PermissionLevel, Run, RunId, RunStats,
+    RunStorages, RunUsage, Storage, StorageId, StorageKind, TaskId, Timestamp,
+};
+use serde_json::value::RawValue;
+use store::NewRecord;
+
+use crate::builds::BuildView;
+use crate::runs::input::StoredInput;
+use crate::runs::{RunOptionsGiven, charge};
+use crate::{Caller, Engine, EngineError};
+
+/// What a caller says when starting a run.
+#[derive(Clone, Debug)]
+pub struct StartRun {
+    /// Options; those of a task are already put under them.
+    pub given: RunOptionsGiven,
+    /// Permission level for this run (`START-15`).
+    pub force_permission_level: Option<PermissionLevel>,
+    /// The input; `None` or an empty one if no body came.
+    pub input: Option<RunInput>,
+    /// Who asked, and from where.
+    pub asked: Asked,
+    /// The task it is started from.
+    pub task: Option<TaskId>,
+}
+
+/// The body of a request that carries an input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunInput {
+    /// The bytes, decoded from any `Content-Encoding`.
+    pub body: Bytes,
+    /// `Content-Type`; an absent one counts as JSON (`START-20`).
+    pub content_type: Option<String>,
+}
+
+/// Who asked for a run or build, and from where (`RUN-11`, `RUN-20`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// By which way.
+    pub origin: Origin,
+    /// Address of the caller.
+    pub client_ip: Option<String>,
+    /// Its `User-Agent`.
+    pub user_agent: Option<String>,
+    /// What the caller groups its calls by; a run without gets one of its own (`HTTP-25`).
+    pub workflow_key: Option<String>,
+}
+
+impl Asked {
+    pub(crate) fn meta(self) -> JobMeta {
+        JobMeta {
+            origin: self.origin,
+            client_ip: self.client_ip,
+            user_agent: self.user_agent,
+            schedule_id: None,
+            scheduled_at: None,
+        }
+    }
+}
+
+impl Engine {
+    /// Starts a run of `actor` and returns it at once: its storages and its input are there, while it waits in `READY`
+    /// until the machine has room for it (`START-1`).
+    ///
+    /// # Errors
+    /// Everything of `START-6` to `START-18`; no run exists then.
+    pub async fn start_run(&self, caller: &Caller, actor: &Actor, start: StartRun) -> Result<Arc<Run>, EngineError> {
+        let now = self.now();
+        let pricing = PricingInfo::in_force(&actor.pricing_infos, now).map(charge::snapshot);
+        let mut options = start.given.resolve(actor, pricing.as_ref())?;
+        let build = self.resolve_build(actor, Some(&options.build)).await?;
+        let input = self.prepare_input(&build, start.input)?;
+        let view = self.view(&build)?;
+        if start.given.memory_mbytes.is_none() {
+            options.memory_mbytes = view.memory(&options, input.as_ref().map(|input| &*input.body));
+            options.disk_mbytes = options.memory_mbytes * 2;
+        }
+
+        let id = RunId::random(self.random());
+        let maker = Maker { engine: self, caller, actor, run: id, now };
+        let (storages, rows) = maker.storages(&view);
+        let charged_event_counts = charge::first_counts(pricing.as_ref(), options.memory_mbytes);
+        let permission_level = start
+            .force_permission_level
+            .or(actor.default_run_options.force_permission_level)
+            .unwrap_or(actor.actor_permission_level);
+        let workflow_key = start.asked.workflow_key.clone().unwrap_or_else(|| self.random().secret::<20>());
+        let run = Run {
+            id,
+            actor_id: actor.id,
+            user_id: caller.user.id,
+            task_id: start.task,
+            build_id: build.id,
+            build_number: build.build_number.clone(),
+            build_tags: tags_of(actor, &build),
+            status: JobStatus::Ready,
+            status_message: None,
+            is_status_message_terminal: None,
+            started_at: now,
+            finished_at: None,
+            exit_code: None,
+            end_cause: None,
+            meta: start.asked.meta(),
+            options,
+            stats: RunStats { input_body_len: input_len(input.as_ref()), ..RunStats::default() },
+            usage: RunUsage::default(),
+            general_access: GeneralAccess::default(),
+            storages,
+            input_key: INPUT_KEY.to_owned(),
+            permission_level,
+            aborted_by: None,
+            workflow_key: Some(workflow_key),
+            container_secret: self.random().secret::<24>(),
+            web_port: None,
+            metamorphs: Vec::new(),
+            pricing_info: pricing,
+            charged_event_counts,
+            life: 1,
+            started_life: 0,
+            recent_restarts: Vec::new(),
+            deadline: None,
+            running_since: None,
+        };
+        let input = input.map(|input| (record(INPUT_KEY, &input), input.body));
+        if self.inner.stop.is_cancelled() {
+            return Err(EngineError::ShuttingDown);
+        }
+        let engine = self.clone();
+        self.carry_through(async move {
+            let run = engine.inner.store.runs.create(run, rows, input).await?;
+            engine.crash_point("run created").await;
+            engine.supervise_run(engine.enliven(run.clone()), None);
+            Ok(run)
+        })
+        .await
+    }
+}
+
+/// The record that holds an input.
+pub(crate) fn record(key: &str, input: &StoredInput) -> NewRecord {
+    NewRecord { key: key.to_owned(), content_type: input.content_type.clone(), content_encoding: None }
+}
+
+pub(crate) fn input_len(input: Option<&StoredInput>) -> u64 {
+    input.map_or(0, |input| u64::try_from(input.body.len()).unwrap_or(u64::MAX))
+}
+
+/// Every tag that points to the build now (`START-10`).
+pub(crate) fn tags_of(actor: &Actor, build: &Build) -> Vec<String> {
+    let tags = actor.tagged_builds.iter().filter(|(_, tagged)| tagged.build_id == build.id);
+    tags.map(|(tag, _)| tag.clone()).collect()
+}
+
+/// Makes the storages of a new run (`START-23`, `RUN-14`).
+struct Maker<'a> {
+    engine: &'a Engine,
+    caller: &'a Caller,
+    actor: &'a Actor,
+    run: RunId,
+    now: Timestamp,
+}
+
+impl Maker<'_> {
+    fn storages(&self, view: &BuildView) -> (RunStorages, Vec<Storage>) {
+        let key_value_store = self.storage(StorageKind::KeyValueStore, view.key_value_store_schema.clone());
+        let dataset = self.storage(StorageKind::Dataset, view.dataset_schema.clone());
+        let request_queue = self.storage(StorageKind::RequestQueue, None);
+        let mut storages = RunStorages {
+            key_value_store: key_value_store.id,
+            dataset: dataset.id,
+            request_queue: request_queue.id,
+            aliased_datasets: BTreeMap::new(),
+        };
+        let mut rows = vec![key_value_store, dataset, request_queue];
+        for (alias, schema) in view.aliased_datasets.clone() {
+            let dataset = self.storage(StorageKind::Dataset, schema);
+            storages.aliased_datasets.insert(alias, dataset.id);
+            rows.push(dataset);
+        }
+        (storages, rows)
+    }
+
+    fn storage(&self, kind: StorageKind, schema: Option<Box<RawValue>>) -> Storage {
+        let random = self.engine.random();
+        Storage {
+            id: StorageId::random(random),
+            kind,
+            user_id: self.caller.user.id,
+            name: None,
+            title: None,
+            created_at: self.now,
+            actor_id: Some(self.actor.id),
+            run_id: Some(self.run),
+            general_access: GeneralAccess::default(),
+            url_signing_secret: random.secret::<24>(),
+            schema,
+            lives_with: Some(self.run),
+        }
+    }
+}
