@@ -147,8 +147,6 @@ pub struct Copy {
     pub chown: Option<String>,
     /// Their mode.
     pub chmod: Option<String>,
-    /// Patterns of what to leave out.
-    pub exclude: Vec<String>,
     /// Options other than these and `--link`, which changes nothing in what is copied.
     pub flags: Vec<Flag>,
     /// What to copy, at least one.
@@ -298,7 +296,6 @@ fn copy(keyword: &str, rest: &str, heredocs: Vec<Heredoc>, escape: char) -> Resu
         from: None,
         chown: None,
         chmod: None,
-        exclude: Vec::new(),
         flags: Vec::new(),
         sources: Vec::new(),
         destination: String::new(),
@@ -308,7 +305,6 @@ fn copy(keyword: &str, rest: &str, heredocs: Vec<Heredoc>, escape: char) -> Resu
             ("from", Some(value)) if keyword == "COPY" => copy.from = Some(value),
             ("chown", Some(value)) => copy.chown = Some(value),
             ("chmod", Some(value)) => copy.chmod = Some(value),
-            ("exclude", Some(value)) => copy.exclude.push(value),
             ("link", None) => {}
             ("link", Some(value)) if value == "true" || value == "false" => {}
             (_, value) => copy.flags.push(Flag { name: flag.name, value }),

@@ -24,7 +24,6 @@ fn copy(sources: &[&str], destination: &str) -> Copy {
         from: None,
         chown: None,
         chmod: None,
-        exclude: Vec::new(),
         flags: Vec::new(),
         sources: sources.iter().map(|source| Source::Path((*source).into())).collect(),
         destination: destination.into(),

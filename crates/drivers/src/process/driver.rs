@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::cgroup::Group;
 use super::identity::{ProcessHandle, ProcessIdentity};
-use super::image::StoredImage;
+use super::image::{self, StoredImage};
 use super::life::Life;
 use super::means::{Apart, Means};
 use super::sandbox::{MARKER, remove_tree};
@@ -322,6 +322,9 @@ impl Inner {
             let (socket, theirs) = UnixStream::pair()?;
             let mut process = std::process::Command::new(&self.config.exe);
             process.arg0("playhouse").arg(SUPERVISE).arg(life.dir()).env_clear();
+            if job.kind == JobKind::Build {
+                process.envs(image::host_environment());
+            }
             process.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(complaints);
             Ok((socket, process.spawn()?))
         };
@@ -442,6 +445,9 @@ impl Inner {
                 found.group.remove()?;
             }
             remove_tree(life.dir())?;
+            if job.kind == JobKind::Build {
+                image::tidy(&self.config.data_dir, &job.id)?;
+            }
             // Of a run without a log, or a build without an image, nothing is left now.
             if let Some(dir) = life.dir().parent() {
                 fs::remove_dir(dir).ok();
@@ -480,7 +486,7 @@ impl Inner {
                 if path.is_dir() { remove_tree(&path)? } else { fs::remove_file(&path)? }
             }
             fs::remove_dir(dir).ok();
-            Ok::<_, io::Error>(())
+            image::sweep(&self.config.data_dir)
         };
         Ok(remove().context("cannot remove an image")?)
     }
