@@ -6,6 +6,8 @@ use engine::{Engine, EngineConfig};
 use model::{MAX_JSON_BODY, Timestamp};
 use store::Store;
 
+use crate::storages::Schemas;
+
 /// The engine and the settings of the HTTP face. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
@@ -16,6 +18,7 @@ pub struct App {
 struct Inner {
     engine: Engine,
     config: ApiConfig,
+    schemas: Schemas,
 }
 
 /// Settings of the HTTP face.
@@ -34,7 +37,7 @@ impl Default for ApiConfig {
 impl App {
     /// Puts the HTTP face before an engine.
     pub fn new(engine: Engine, config: ApiConfig) -> Self {
-        Self { inner: Arc::new(Inner { engine, config }) }
+        Self { inner: Arc::new(Inner { engine, config, schemas: Schemas::default() }) }
     }
 
     /// The verbs.
@@ -50,6 +53,11 @@ impl App {
     /// The settings of the HTTP face.
     pub fn config(&self) -> &ApiConfig {
         &self.inner.config
+    }
+
+    /// The schemas of storages, ready for use.
+    pub(crate) fn schemas(&self) -> &Schemas {
+        &self.inner.schemas
     }
 
     /// The settings of the engine, with the addresses under which this server is reached.

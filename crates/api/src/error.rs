@@ -71,6 +71,7 @@ pub enum Problem {
     PageNotFound,
     ParameterRequired,
     ParamNotOneOf,
+    RangeNotSatisfiable,
     RateLimitExceeded,
     RecordNotFound,
     RecordOrTokenNotFound,
@@ -148,6 +149,7 @@ impl Problem {
             Self::PageNotFound => (S::NOT_FOUND, "page-not-found"),
             Self::ParameterRequired => (S::BAD_REQUEST, "parameter-required"),
             Self::ParamNotOneOf => (S::BAD_REQUEST, "param-not-one-of"),
+            Self::RangeNotSatisfiable => (S::RANGE_NOT_SATISFIABLE, "range-not-satisfiable"),
             Self::RateLimitExceeded => (S::TOO_MANY_REQUESTS, "rate-limit-exceeded"),
             Self::RecordNotFound => (S::NOT_FOUND, "record-not-found"),
             Self::RecordOrTokenNotFound => (S::NOT_FOUND, "record-or-token-not-found"),
@@ -308,6 +310,12 @@ impl From<StoreError> for ApiError {
             StoreError::Full => Self::new(Problem::InsufficientStorage, "There is no space left on the server's disk"),
             StoreError::Backend(cause) => Self::internal(cause),
         }
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(error)
     }
 }
 

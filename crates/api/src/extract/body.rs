@@ -6,12 +6,13 @@ use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecod
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures::TryStreamExt;
-use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use futures::{StreamExt as _, TryStreamExt};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
+use store::ByteStream;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
@@ -86,7 +87,17 @@ pub(crate) struct RequestBody {
     /// How it is encoded.
     pub(crate) encoding: Option<Encoding>,
     /// `Content-Length`, if there is one.
-    pub(crate) length: Option<u64>,
+    length: Option<u64>,
+    /// `Content-Type`, if there is one.
+    pub(crate) content_type: Option<HeaderValue>,
+}
+
+/// A body as it arrived: small ones whole, others as they come.
+pub(crate) enum Arrived {
+    /// All of it.
+    Whole(Bytes),
+    /// What came first, and the rest.
+    Stream(ByteStream),
 }
 
 impl RequestBody {
@@ -95,12 +106,25 @@ impl RequestBody {
         // An empty body is no body, whatever its headers say (`G5`).
         let encoding = if body.is_end_stream() { None } else { Encoding::of(&parts.headers)? };
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Ok(Self { body, encoding, length })
+        Ok(Self { body, encoding, length, content_type: parts.headers.get(CONTENT_TYPE).cloned() })
     }
 
-    /// The bytes as they arrive, not decompressed.
-    pub(crate) fn into_raw(self) -> Body {
-        self.body
+    /// The bytes as they arrive, not decompressed: whole if they are at most `at_once`.
+    pub(crate) async fn arrive(mut self, at_once: usize) -> Result<Arrived, ApiError> {
+        let Some(first) = self.next().await? else { return Ok(Arrived::Whole(Bytes::new())) };
+        let mut frames = vec![first];
+        let mut length = frames[0].len();
+        while !self.body.is_end_stream() && length <= at_once {
+            let Some(frame) = self.next().await? else { break };
+            length += frame.len();
+            frames.push(frame);
+        }
+        if length > at_once {
+            let frames = futures::stream::iter(frames.into_iter().map(Ok));
+            let rest = TryStreamExt::map_err(self.body.into_data_stream(), io::Error::other);
+            return Ok(Arrived::Stream(Box::pin(frames.chain(rest))));
+        }
+        Ok(Arrived::Whole(if frames.len() == 1 { frames.swap_remove(0) } else { frames.concat().into() }))
     }
 
     /// The whole body, decompressed.

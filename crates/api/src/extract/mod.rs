@@ -6,7 +6,7 @@ mod opened;
 mod params;
 
 pub(crate) use auth::{Auth, MaybeAuth};
-pub(crate) use body::{Encoding, Json, JsonOrDefault, RequestBody, WholeBody, from_json};
+pub(crate) use body::{Arrived, Encoding, Json, JsonOrDefault, RequestBody, WholeBody, from_json};
 pub(crate) use opened::{
     ContentSignature, Dataset, KeyValueStore, Kind, Opened, Readable, RecordSignature, RequestQueue, Writable, default_storage,
 };

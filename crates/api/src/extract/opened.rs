@@ -200,6 +200,12 @@ impl Opened {
         Locker { client_key, run }
     }
 
+    /// Counts bytes that went between a run and this server (`U4`).
+    pub(crate) fn meter_transfer(&self, app: &App, bytes: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "approximate is fine")]
+        self.meter(app, |usage| usage.data_transfer_internal_gbytes += bytes as f64 / 1e9);
+    }
+
     /// Counts for the run whose token was used, if one was (`U1`).
     pub(crate) fn meter(&self, app: &App, add: impl FnOnce(&mut RunUsage)) {
         if let Some(run) = self.caller.as_ref().and_then(|caller| caller.run.as_ref()) {

@@ -7,6 +7,6 @@ mod rate;
 mod request_id;
 mod service;
 
-pub(crate) use compression::Compressible;
+pub(crate) use compression::{Compressible, accepts};
 pub use request_id::RequestId;
 pub use service::{Peer, Service};

@@ -14,6 +14,7 @@ use axum::routing::MethodRouter;
 use model::StorageKind;
 
 use crate::app::App;
+pub(crate) use self::schema::Schemas;
 use crate::extract::{Dataset, KeyValueStore, Kind, RequestQueue};
 
 /// An endpoint of a storage: what follows its address, and what answers there.

@@ -1,64 +1,99 @@
-//! Schemas of datasets and key-value stores (storages, sections 7 and 8.6).
+//! Schemas of datasets and key-value stores (storages, sections 7 and 8.6), compiled once and kept.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
-use model::StorageKind;
-use model::item_view::ItemView;
-use serde::Deserialize;
+use model::push::Items;
+use model::storage_schema::{DatasetSchema, KeyValueStoreSchema, RecordRefused, StorageSchemaError};
+use model::{Storage, StorageId, StorageKind};
+use moka::sync::Cache;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::error::{ApiError, Problem};
 
-/// Checks a schema that a new storage is to have (`S12`).
-pub(super) fn check(kind: StorageKind, schema: &RawValue) -> Result<(), ApiError> {
-    let problem = match kind {
-        StorageKind::Dataset => Problem::DatasetSchemaInvalid,
-        StorageKind::KeyValueStore | StorageKind::RequestQueue => Problem::StoreSchemaInvalid,
-    };
-    if schema.get().starts_with('{') { Ok(()) } else { Err(ApiError::new(problem, "The schema must be a JSON object")) }
+/// Compiled schemas by storage. A storage never changes its schema, so what is here stays right.
+pub(crate) struct Schemas {
+    datasets: Cache<StorageId, Arc<DatasetSchema>>,
+    key_value_stores: Cache<StorageId, Arc<KeyValueStoreSchema>>,
 }
 
-/// The transformation of a view, as defaults of what a reader asks for (`D39`).
-///
-/// # Errors
-/// `400` if the dataset has no schema, or its schema no view of that name.
-pub(super) fn view(schema: Option<&RawValue>, name: &str) -> Result<ItemView, ApiError> {
-    #[derive(Deserialize)]
-    struct Schema {
-        #[serde(default)]
-        views: BTreeMap<String, View>,
+impl Default for Schemas {
+    fn default() -> Self {
+        Self { datasets: Cache::new(1000), key_value_stores: Cache::new(1000) }
     }
-    #[derive(Deserialize)]
-    struct View {
-        #[serde(default)]
-        transformation: Transformation,
+}
+
+impl fmt::Debug for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schemas").finish_non_exhaustive()
     }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Transformation {
-        fields: Option<Vec<String>>,
-        unwind: Option<Vec<String>>,
-        flatten: Option<Vec<String>>,
-        omit: Option<Vec<String>>,
-        limit: Option<u64>,
-        desc: Option<bool>,
+}
+
+impl Schemas {
+    /// The schema of a dataset, if it has one.
+    pub(super) fn of_dataset(&self, dataset: &Storage) -> Result<Option<Arc<DatasetSchema>>, ApiError> {
+        let Some(source) = &dataset.schema else { return Ok(None) };
+        if let Some(schema) = self.datasets.get(&dataset.id) {
+            return Ok(Some(schema));
+        }
+        let schema = Arc::new(dataset_schema(source)?);
+        self.datasets.insert(dataset.id, schema.clone());
+        Ok(Some(schema))
     }
 
-    let Some(schema) = schema else {
-        return Err(ApiError::new(Problem::DatasetDoesNotHaveSchema, "The dataset does not have a schema"));
-    };
-    let schema: Schema = serde_json::from_str(schema.get()).unwrap_or(Schema { views: BTreeMap::new() });
-    let Some(View { transformation }) = schema.views.into_iter().find(|(id, _)| id == name).map(|(_, view)| view) else {
-        let message = format!("The dataset has no view called \"{name}\"");
-        return Err(ApiError::new(Problem::RequestedDatasetViewDoesNotExist, message));
-    };
-    Ok(ItemView {
-        fields: transformation.fields.unwrap_or_default(),
-        unwind: transformation.unwind.unwrap_or_default(),
-        flatten: transformation.flatten.unwrap_or_default(),
-        omit: transformation.omit.unwrap_or_default(),
-        limit: transformation.limit,
-        desc: transformation.desc,
-        ..ItemView::default()
-    })
+    /// The schema of a key-value store, if it has one.
+    pub(super) fn of_store(&self, store: &Storage) -> Result<Option<Arc<KeyValueStoreSchema>>, ApiError> {
+        let Some(source) = &store.schema else { return Ok(None) };
+        if let Some(schema) = self.key_value_stores.get(&store.id) {
+            return Ok(Some(schema));
+        }
+        let schema = Arc::new(store_schema(source)?);
+        self.key_value_stores.insert(store.id, schema.clone());
+        Ok(Some(schema))
+    }
+}
+
+/// Checks a schema that a new storage is to have (`S12`).
+pub(super) fn check(kind: StorageKind, schema: &RawValue) -> Result<(), ApiError> {
+    match kind {
+        StorageKind::Dataset => dataset_schema(schema).map(drop),
+        StorageKind::KeyValueStore => store_schema(schema).map(drop),
+        StorageKind::RequestQueue => Ok(()),
+    }
+}
+
+/// Refuses a push of which any item breaks the schema (`D52`, `D53`).
+pub(super) fn check_items(schema: &DatasetSchema, items: &Items) -> Result<(), ApiError> {
+    if !schema.checks_items() {
+        return Ok(());
+    }
+    let invalid = schema.invalid_items(items.iter());
+    if invalid.is_empty() {
+        return Ok(());
+    }
+    let refusal = ApiError::new(Problem::SchemaValidationError, "Schema validation failed");
+    Err(refusal.with_data(json!({ "invalidItems": invalid })))
+}
+
+/// The answer for a record that its store's schema does not allow (`K40`).
+pub(super) fn record_refused(refused: RecordRefused) -> ApiError {
+    let message = refused.to_string();
+    let refusal = ApiError::new(Problem::SchemaValidationError, message);
+    match refused {
+        RecordRefused::ContentType { collection, .. } => refusal.with_data(json!({ "collection": collection })),
+        RecordRefused::Json { collection, errors } => {
+            refusal.with_data(json!({ "collection": collection, "validationErrors": errors }))
+        }
+    }
+}
+
+fn dataset_schema(source: &RawValue) -> Result<DatasetSchema, ApiError> {
+    let invalid = |error: StorageSchemaError| ApiError::new(Problem::DatasetSchemaInvalid, error.to_string());
+    DatasetSchema::new(crate::extract::from_json(source.get().as_bytes())?).map_err(invalid)
+}
+
+fn store_schema(source: &RawValue) -> Result<KeyValueStoreSchema, ApiError> {
+    let invalid = |error: StorageSchemaError| ApiError::new(Problem::StoreSchemaInvalid, error.to_string());
+    KeyValueStoreSchema::new(crate::extract::from_json(source.get().as_bytes())?).map_err(invalid)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::EngineConfig;
+use engine::{EngineConfig, charged_usd, figures_at};
 use model::pricing::PricingInfo;
 use model::{
     ActorId, BuildId, GeneralAccess, JobStatus, Metamorph, Run, RunId, RunOptions, RunStats, RunUsage, RunUsageUsd,
@@ -74,14 +74,14 @@ struct DefaultOnly {
 impl<'a> RunBody<'a> {
     /// The run as `viewer` may see it; costs are the owner's business (`AUTH-11`).
     pub(crate) fn new(run: &'a Run, viewer: Viewer, config: &EngineConfig, now: Timestamp) -> Self {
-        let (stats, usage) = engine::figures_at(run, now);
+        let (stats, usage) = figures_at(run, now);
         let priced = run.pricing_info.as_ref();
         let storages = &run.storages;
         let aliases = storages.aliased_datasets.iter().map(|(alias, id)| (alias.as_str(), *id));
         let usage_usd = usage.in_usd(&config.prices);
         let usage_total_usd = match viewer {
-            Viewer::Owner => Some(usage_usd.total() + event_costs(run).unwrap_or_default()),
-            Viewer::Other => event_costs(run),
+            Viewer::Owner => Some(usage_usd.total() + charged_usd(run)),
+            Viewer::Other => run.pricing_info.as_ref().and_then(PricingInfo::events).map(|_| charged_usd(run)),
             Viewer::Anonymous => None,
         };
         Self {
@@ -148,7 +148,7 @@ pub(crate) struct RunItem {
 impl RunItem {
     /// The short form of a run of the caller's own.
     pub(crate) fn new(run: &Run, config: &EngineConfig, now: Timestamp) -> Self {
-        let (_, usage) = engine::figures_at(run, now);
+        let (_, usage) = figures_at(run, now);
         Self {
             id: run.id,
             act_id: run.actor_id,
@@ -162,20 +162,10 @@ impl RunItem {
             build_number: run.build_number.clone(),
             build_number_int: model::parse_build_number(&run.build_number).unwrap_or_default(),
             meta: run.meta.clone(),
-            usage_total_usd: usage.in_usd(&config.prices).total() + event_costs(run).unwrap_or_default(),
+            usage_total_usd: usage.in_usd(&config.prices).total() + charged_usd(run),
             default_key_value_store_id: run.storages.key_value_store,
             default_dataset_id: run.storages.dataset,
             default_request_queue_id: run.storages.request_queue,
         }
     }
-}
-
-/// What the charged events cost; `None` if the run is not paid per event (`RUN-10`).
-#[expect(clippy::cast_precision_loss, reason = "money is shown, not settled; counts stay far below 2^53")]
-pub(crate) fn event_costs(run: &Run) -> Option<f64> {
-    let events = run.pricing_info.as_ref()?.events()?;
-    let cost = |(name, count): (&String, &u64)| {
-        events.get(name).and_then(|event| event.event_price_usd).unwrap_or_default() * *count as f64
-    };
-    Some(run.charged_event_counts.iter().map(cost).sum())
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use model::item_view::{Next, Transform};
+use model::item_view::{ItemView, Next, Transform};
 use store::{ItemChunks, Reads, StoreError, Window};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,7 +20,6 @@ use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
 use crate::extract::{ContentSignature, Dataset, Opened, Query, Readable};
 use crate::layers::Compressible;
-use crate::storages::schema;
 
 /// `X-Apify-Pagination-Limit` when none was given, since clients read a number (`D22`).
 const NO_LIMIT: u64 = 999_999_999_999;
@@ -46,7 +45,7 @@ pub(crate) async fn answer_with_items(
     status: StatusCode,
 ) -> Answer {
     let view = match &params.named_view {
-        Some(name) => params.view.clone().or(&schema::view(dataset.storage.schema.as_deref(), name)?),
+        Some(name) => params.view.clone().or(&named_view(app, dataset, name)?),
         None => params.view.clone(),
     };
     let transform = view.transform().map_err(|error| ApiError::new(Problem::InvalidInput, error.to_string()))?;
@@ -90,6 +89,17 @@ pub(crate) async fn answer_with_items(
         headers.insert(CONTENT_DISPOSITION, attachment(app, dataset, params.format.extension()));
     }
     Ok(response)
+}
+
+/// The transformation of a view of the dataset's schema, as defaults of what a reader asks for (`D39`).
+fn named_view(app: &App, dataset: &Opened, name: &str) -> Result<ItemView, ApiError> {
+    let Some(schema) = app.schemas().of_dataset(&dataset.storage)? else {
+        return Err(ApiError::new(Problem::DatasetDoesNotHaveSchema, "The dataset does not have a schema"));
+    };
+    schema.view(name).map(|view| view.transformation.clone()).ok_or_else(|| {
+        let message = format!("The dataset has no view called \"{name}\"");
+        ApiError::new(Problem::RequestedDatasetViewDoesNotExist, message)
+    })
 }
 
 /// The file name under which a browser saves the items (`D43`). Names and ids are plain ASCII.

@@ -6,6 +6,7 @@ use model::push::{PushError, split_items};
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
 use crate::extract::{Dataset, WholeBody, Writable};
+use crate::storages::schema;
 use crate::wire;
 
 pub(super) async fn push(
@@ -14,10 +15,14 @@ pub(super) async fn push(
     WholeBody(body): WholeBody,
 ) -> Answer {
     let items = split_items(&body).map_err(refusal)?;
+    if let Some(schema) = app.schemas().of_dataset(&dataset.storage)? {
+        schema::check_items(&schema, &items)?;
+    }
     let count = items.len() as u64;
     if count > 0 {
         app.store().datasets.append(&dataset.storage.id, items).await?;
         dataset.meter(&app, |usage| usage.dataset_writes += count);
+        dataset.meter_transfer(&app, body.len() as u64);
     }
     Ok(wire::created_empty(&app.public_url(&format!("datasets/{}/items", dataset.storage.id))))
 }
