@@ -34,6 +34,9 @@ pub trait ActorStore: Send + Sync + std::fmt::Debug {
         page: Page,
     ) -> Result<Listed<(Arc<Actor>, ActorStats)>, StoreError>;
 
+    /// Every public Actor, oldest first (`STO-1`).
+    async fn public(&self) -> Result<Vec<(Arc<Actor>, ActorStats)>, StoreError>;
+
     /// Changes an Actor in one transaction: `change` sees the newest state and says whether to keep what it made of it.
     /// It may be called again if the backend has to repeat the transaction.
     ///
