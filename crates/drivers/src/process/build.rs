@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::sandbox::{Command, CommandEnd, Sandbox, SandboxError};
+use super::sandbox::{Command, CommandEnd, Contained, Sandbox, SandboxError};
 use super::supervisor::Supervisor;
 use crate::BuildSpec;
 
@@ -55,6 +55,7 @@ impl BuildJob {
     /// See [`SandboxError`]; a command that fails is no error.
     pub fn run(&mut self, sandbox: &Sandbox, command: &Command) -> Result<CommandEnd, SandboxError> {
         let end = self.supervisor.run(sandbox, command, || ())?;
+        Contained::collect(sandbox)?;
         if self.is_stopped() { Err(SandboxError::Stopped) } else { Ok(end) }
     }
 

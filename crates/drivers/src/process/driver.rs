@@ -137,7 +137,11 @@ impl ProcessDriver {
         tokio::task::spawn_blocking(move || work(&inner)).await.context("a task of the process driver died")?
     }
 
-    async fn start(&self, job: &Job, task: impl FnOnce(&Inner) -> Result<Handover, DriverError> + Send + 'static) -> Result<(), DriverError> {
+    async fn start(
+        &self,
+        job: &Job,
+        task: impl FnOnce(&Inner) -> Result<Handover, DriverError> + Send + 'static,
+    ) -> Result<(), DriverError> {
         let job = job.clone();
         self.blocking(move |inner| inner.start(&job, || task(inner))).await
     }
@@ -329,7 +333,8 @@ impl Inner {
             Ok((socket, process.spawn()?))
         };
         let (socket, child) = spawn().map_err(|err| cannot("cannot start its supervisor", err))?;
-        let supervisor = ProcessHandle::of_child(child.id()).map_err(|err| cannot("cannot watch its supervisor", err))?;
+        let supervisor =
+            ProcessHandle::of_child(child.id()).map_err(|err| cannot("cannot watch its supervisor", err))?;
 
         let group = self.means.cgroups.group(&group_name(job));
         let hand_over = || -> io::Result<_> {

@@ -37,7 +37,8 @@ impl Life {
     /// # Errors
     /// If the id could mean a place outside of it.
     pub(super) fn of(data_dir: &Path, job: &Job) -> io::Result<Self> {
-        let sound = !job.id.is_empty() && job.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let sound = !job.id.is_empty()
+            && job.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if !sound {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{:?} is no id", job.id)));
         }

@@ -50,7 +50,9 @@ impl Means {
         let (level, apart) = match self.apart {
             Apart::Root => ("full", "own mount, pid, ipc and uts namespaces; commands run as a user without rights"),
             Apart::User => ("full", "own user, mount, pid, ipc and uts namespaces"),
-            Apart::Nothing if self.landlock => ("partial", "no namespaces on this machine; files are guarded by Landlock"),
+            Apart::Nothing if self.landlock => {
+                ("partial", "no namespaces on this machine; files are guarded by Landlock")
+            }
             Apart::Nothing => ("none", "no namespaces on this machine: Actors see what the server's user sees"),
         };
         let files = match (self.apart, self.files) {

@@ -20,7 +20,8 @@ pub(super) fn usage(pid: i32) -> Option<Usage> {
     let all = all();
     all.get(&pid)?;
     let tree = descendants_in(&all, pid).into_iter().chain([pid]).filter_map(|pid| all.get(&pid));
-    let (ticks, pages) = tree.fold((0, 0), |(ticks, pages), stat| (ticks + stat.cpu_ticks, pages + stat.resident_pages));
+    let (ticks, pages) =
+        tree.fold((0, 0), |(ticks, pages), stat| (ticks + stat.cpu_ticks, pages + stat.resident_pages));
     let memory = pages * rustix::param::page_size() as u64;
     Some(Usage {
         cpu_micros: ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1),

@@ -62,7 +62,9 @@ pub(super) fn send(mut socket: &UnixStream, message: &impl Serialize) -> io::Res
 pub(super) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Result<Option<T>> {
     let mut len = [0; 4];
     match socket.read_exact(&mut len) {
-        Err(err) if matches!(err.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => return Ok(None),
+        Err(err) if matches!(err.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            return Ok(None);
+        }
         result => result?,
     }
     let len = u32::from_le_bytes(len);

@@ -51,7 +51,11 @@ impl Bench {
         fs::write(app.join("hello.txt"), "from the image\n").unwrap();
         if sandbox::owner().is_some() {
             let owner = format!("{0}:{0}", sandbox::ACTOR_UID);
-            std::process::Command::new("chown").args(["-R", &owner]).arg(build.join("layers/1/usr/src")).status().unwrap();
+            std::process::Command::new("chown")
+                .args(["-R", &owner])
+                .arg(build.join("layers/1/usr/src"))
+                .status()
+                .unwrap();
         }
         let info = ImageInfo {
             env: BTreeMap::from([("FROM_IMAGE".into(), "yes".into()), ("OVERRIDDEN".into(), "image".into())]),
@@ -95,6 +99,22 @@ impl Bench {
     fn life_file(&self, spec: &RunSpec, name: &str) -> serde_json::Value {
         let dir = self.data_dir().join("runs").join(&spec.job.id).join(spec.job.life.to_string());
         serde_json::from_slice(&fs::read(dir.join(name)).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Bench {
+    /// Leaves no process behind, also after a failed test.
+    fn drop(&mut self) {
+        let lives =
+            std::process::Command::new("find").arg(self.data_dir()).args(["-name", "life.json"]).output().unwrap();
+        for life in String::from_utf8(lives.stdout).unwrap().lines() {
+            let life: serde_json::Value = serde_json::from_slice(&fs::read(life).unwrap()).unwrap();
+            let pid = pid(&life["supervisor"]);
+            let is_ours = |line: Vec<u8>| String::from_utf8_lossy(&line).contains(&*self.dir.path().to_string_lossy());
+            if fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(is_ours) {
+                kill(pid, "KILL");
+            }
+        }
     }
 }
 

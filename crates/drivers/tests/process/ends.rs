@@ -38,9 +38,8 @@ async fn a_command_that_is_killed_tells_the_signal() {
 #[tokio::test]
 async fn a_command_that_fills_memory_ends_as_out_of_memory() {
     let bench = Bench::new();
-    let fill = "head -c 800m /dev/zero | tail -c 700m | wc -c";
-    for (id, script) in [("main", "exec tail /dev/zero".to_owned()), ("child", format!("{fill} & wait $! || exit 3"))] {
-        let mut spec = bench.script(id, &script);
+    for (id, script) in [("main", "exec tail /dev/zero"), ("child", "tail /dev/zero & wait $! || exit 3")] {
+        let mut spec = bench.script(id, script);
         spec.limits.memory_bytes = 64 << 20;
         let (exit, log) = bench.run(&spec).await;
 
@@ -56,7 +55,7 @@ async fn a_fork_bomb_stays_within_its_limit_and_can_be_ended() {
         eprintln!("SKIPPED: nothing limits processes here, no control group may be made");
         return;
     }
-    let mut spec = bench.script("bomb", "bomb() { bomb 4711.02 | bomb 4711.02 & }; bomb; while :; do sleep 1; done");
+    let mut spec = bench.script("bomb", "bomb() { bomb | bomb & }; bomb & exec sleep 4711.02");
     spec.limits.pids = 40;
     bench.driver.start_run(&spec).await.unwrap();
     until("it forks in vain", || log(&spec).contains("fork")).await;
@@ -119,7 +118,7 @@ async fn a_killed_supervisor_takes_everything_with_it_and_the_run_is_lost() {
     let bench = Bench::new();
     let spec = bench.script("orphan", "setsid sleep 4711.05 & sleep 4711.05 & echo ready; wait");
     bench.driver.start_run(&spec).await.unwrap();
-    until("all run", || log(&spec).contains("ready") && processes("sleep 4711.05").len() >= 3).await;
+    until("all run", || log(&spec).contains("ready") && processes("sleep 4711.05").len() >= 2).await;
 
     kill(supervisor(&bench, &spec), "KILL");
 
@@ -149,8 +148,18 @@ async fn a_command_that_cannot_be_executed_fails_with_the_reason() {
     let bench = Bench::new();
     let spec = bench.script("nothing", "");
     for (id, argv, workdir, expected) in [
-        ("missing", &["no-such-program"][..], "/usr/src/app", "cannot execute no-such-program: No such file or directory"),
-        ("denied", &["/usr/src/app/hello.txt"], "/usr/src/app", "cannot execute /usr/src/app/hello.txt: Permission denied"),
+        (
+            "missing",
+            &["no-such-program"][..],
+            "/usr/src/app",
+            "cannot execute no-such-program: No such file or directory",
+        ),
+        (
+            "denied",
+            &["/usr/src/app/hello.txt"],
+            "/usr/src/app",
+            "cannot execute /usr/src/app/hello.txt: Permission denied",
+        ),
         ("empty", &[], "/usr/src/app", "there is nothing to execute: the image has neither CMD nor ENTRYPOINT"),
         ("nowhere", &["true"], "/usr/src/app/hello.txt", "the working directory /usr/src/app/hello.txt is not there"),
     ] {

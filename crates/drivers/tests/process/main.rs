@@ -2,5 +2,8 @@
 //!
 //! What the kernel or the user's rights do not allow is skipped aloud.
 
+mod apart;
 mod bench;
 mod ends;
+mod logs;
+mod restarts;

@@ -23,12 +23,8 @@ impl Cgroups {
             fs::remove_dir(&probe).ok()?;
             Some(root)
         };
-        let roots = V1 {
-            memory: prepare("memory"),
-            cpu: prepare("cpu"),
-            cpuacct: prepare("cpuacct"),
-            pids: prepare("pids"),
-        };
+        let roots =
+            V1 { memory: prepare("memory"), cpu: prepare("cpu"), cpuacct: prepare("cpuacct"), pids: prepare("pids") };
         if roots.dirs().next().is_none() { Self::None } else { Self::V1(roots) }
     }
 }

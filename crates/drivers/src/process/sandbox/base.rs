@@ -69,7 +69,7 @@ pub(in crate::process) fn make(parent: &Path) -> io::Result<PathBuf> {
 
 fn entries() -> Vec<Entry> {
     let mut entries = vec![
-        Entry { path: ROOT.into(), kind: Kind::Dir(0o755, false) },
+        Entry { path: ROOT.into(), kind: Kind::Dir(0o755, true) },
         Entry { path: ETC.into(), kind: Kind::Dir(0o755, false) },
     ];
     let mut root = |path: &str, kind| entries.push(Entry { path: format!("{ROOT}/{path}"), kind });

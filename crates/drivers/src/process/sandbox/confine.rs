@@ -93,8 +93,7 @@ fn guard_files(spec: &InitSpec) -> Result<()> {
 fn filter_system_calls() -> Result<()> {
     let mut forbidden: BTreeMap<i64, Vec<SeccompRule>> = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
     let new_user = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
-    let is_new_user =
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(new_user), new_user)?;
+    let is_new_user = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(new_user), new_user)?;
     forbidden.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is_new_user])?]);
     apply(forbidden, libc::EPERM)?;
     // A filter cannot look into the argument of clone3; told that it does not exist, libraries fall back to clone.

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::Child;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::init::{InitSpec, Order, Report};
-use super::{Command, Sandbox, SandboxError, copies, owner};
+use super::{Command, Sandbox, SandboxError, copies, owner, uppers};
 use crate::Limits;
 use crate::process::cgroup::Group;
 use crate::process::identity::ProcessHandle;
@@ -70,6 +71,9 @@ impl Contained {
         if means.apart == Apart::Nothing || means.files == Files::Copy {
             copies::fill(sandbox, &means.base).map_err(|err| setup("cannot copy the image", &err))?;
         }
+        if means.apart != Apart::Nothing && means.files == Files::Overlay {
+            uppers::park(sandbox).map_err(|err| setup("cannot prepare its directories", &err))?;
+        }
         Self::spawn(spec, group).map_err(|err| setup("cannot start its first process", &err))
     }
 
@@ -81,7 +85,13 @@ impl Contained {
         let apart = spec.apart;
         let entry = if apart == Apart::User { super::ENTER } else { super::INIT };
         let mut process = std::process::Command::new("/proc/self/exe");
-        process.arg(entry).env_clear().stdin(OwnedFd::from(theirs)).stdout(write.try_clone()?).stderr(write);
+        process
+            .arg0("playhouse")
+            .arg(entry)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(write.try_clone()?)
+            .stderr(write);
         let child = match apart {
             Apart::Root => in_new_process_namespace(|| process.spawn())?,
             Apart::User | Apart::Nothing => process.spawn()?,
@@ -155,6 +165,11 @@ impl Contained {
     /// Frees what is left of an ended sandbox in the process table.
     pub(in crate::process) fn reap(&mut self) {
         self.child.wait().ok();
+    }
+
+    /// After the end: puts all that was written into the upper directory of `sandbox`.
+    pub(in crate::process) fn collect(sandbox: &Sandbox) -> Result<(), SandboxError> {
+        uppers::put_back(sandbox).map_err(|err| setup("cannot collect what was written", &err))
     }
 }
 

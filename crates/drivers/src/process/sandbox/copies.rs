@@ -23,6 +23,21 @@ pub(super) fn fill(sandbox: &Sandbox, base: &Path) -> io::Result<()> {
     for layer in &sandbox.layers {
         copy(layer, &sandbox.upper)?;
     }
+    // The root is the upper directory's own, as it would be under overlayfs.
+    if let Some((uid, gid)) = owner() {
+        chown(&sandbox.upper, Some(uid), Some(gid))?;
+    }
+    // Places to show parts of the host at, which cannot be made in the host's directories later.
+    for bind in &sandbox.binds {
+        let target = sandbox.upper.join(bind.target.strip_prefix("/").unwrap_or(&bind.target));
+        match bind.source.is_dir() {
+            true => fs::create_dir_all(target)?,
+            false => {
+                target.parent().map_or(Ok(()), fs::create_dir_all)?;
+                fs::OpenOptions::new().create(true).append(true).open(target).map(drop)?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -122,4 +137,3 @@ fn show(from: &Path, to: &Path, bind: impl Fn(&Path, &Path) -> Result<()>) -> Re
     }
     bind(from, to)
 }
-

@@ -102,10 +102,8 @@ fn supervised() -> Result<()> {
     let gate = wire::gate()?;
     // The mounted /proc is the supervisor's still.
     let pid = fs::read_link("/proc/self")?.to_string_lossy().parse()?;
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGCHLD);
-    mask.thread_block()?;
-    let children = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    // Blocked signals are inherited, and our supervisor reads its own from a descriptor.
+    SigSet::empty().thread_set_mask()?;
     let Some(Order::SetUp(spec)) = wire::receive(&gate)? else { return Ok(()) };
 
     if let Err(err) = set_up(&spec) {
@@ -120,11 +118,16 @@ fn supervised() -> Result<()> {
             return Ok(());
         }
     };
+    // Not before, or the command would inherit it. Whoever ended since is found by the first look.
+    let mut ends = SigSet::empty();
+    ends.add(Signal::SIGCHLD);
+    ends.thread_block()?;
+    let ends = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     // Changes of user clear this; the supervisor may have died before it is set again, which the gate then tells.
     die_with_parent()?;
     wire::send(&gate, &Report::Executed { pid })?;
 
-    let ended = watch(&gate, &children, &command)?;
+    let ended = watch(&gate, &ends, &command)?;
     if spec.apart == Apart::Nothing {
         confine::kill_descendants();
     }
@@ -206,30 +209,25 @@ fn environment(spec: &InitSpec) -> BTreeMap<String, String> {
 }
 
 /// Reaps and passes signals on until the command has ended, or, with `None`, the supervisor is gone.
-fn watch(gate: &UnixStream, children: &SignalFd, command: &Child) -> Result<Option<Report>> {
+fn watch(gate: &UnixStream, ends: &SignalFd, command: &Child) -> Result<Option<Report>> {
     let command = nix::unistd::Pid::from_raw(i32::try_from(command.id())?);
     loop {
-        let mut fds = [PollFd::new(&gate, PollFlags::IN), PollFd::from_borrowed_fd(children.as_fd(), PollFlags::IN)];
-        match poll(&mut fds, None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            result => result?,
-        };
-        let (ordered, child_ended) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
-        if child_ended {
-            while let Ok(Some(_)) = children.read_signal() {}
-            if let Some((code, signal)) = reap(command) {
-                return Ok(Some(ended(code, signal)));
-            }
+        while let Ok(Some(_)) = ends.read_signal() {}
+        if let Some((code, signal)) = reap(command) {
+            return Ok(Some(ended(code, signal)));
         }
-        if ordered {
-            match wire::receive(gate)? {
-                Some(Order::Signal(signal)) => {
-                    // The command may have ended just now.
-                    nix::sys::signal::kill(command, Signal::try_from(signal)?).ok();
-                }
-                Some(_) => {}
-                None => return Ok(None),
+        let mut fds = [PollFd::from_borrowed_fd(ends.as_fd(), PollFlags::IN), PollFd::new(&gate, PollFlags::IN)];
+        poll(&mut fds, None)?;
+        if fds[1].revents().is_empty() {
+            continue;
+        }
+        match wire::receive(gate)? {
+            Some(Order::Signal(signal)) => {
+                // The command may have ended just now.
+                nix::sys::signal::kill(command, Signal::try_from(signal)?).ok();
             }
+            Some(_) => {}
+            None => return Ok(None),
         }
     }
 }

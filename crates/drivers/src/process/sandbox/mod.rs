@@ -8,6 +8,7 @@ mod contained;
 mod copies;
 pub(super) mod init;
 mod mounts;
+mod uppers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

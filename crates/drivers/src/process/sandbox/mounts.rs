@@ -11,7 +11,7 @@ use rustix::fs::StatVfsMountFlags;
 
 use super::base::{ETC, ROOT, SYSTEM_DIRS};
 use super::init::InitSpec;
-use super::copies;
+use super::{copies, uppers};
 use crate::process::means::{Apart, Files};
 
 /// A file system in the making.
@@ -84,7 +84,9 @@ impl Mounts<'_> {
         while let Some(part) = parts.next() {
             at.push(part);
             match fs::symlink_metadata(&at) {
-                Ok(file) => anyhow::ensure!(!file.is_symlink(), "{} of the image leads through a link", target.display()),
+                Ok(file) => {
+                    anyhow::ensure!(!file.is_symlink(), "{} of the image leads through a link", target.display())
+                }
                 Err(_) if parts.peek().is_some() || source.is_dir() => self.make_dir(&at, 0o755, false)?,
                 Err(_) => fs::write(&at, "").with_context(|| format!("cannot make {}", target.display()))?,
             }
@@ -121,15 +123,17 @@ impl Mounts<'_> {
             }
             let mut lower: Vec<PathBuf> = sandbox.layers.iter().rev().map(|layer| layer.join(name)).collect();
             lower.retain(|dir| is_real_dir(dir));
-            let changed = !lower.is_empty() || is_real_dir(&sandbox.upper.join(name)) || sandbox.writable_system;
+            let own = uppers::parked(sandbox, name);
+            // A place to show something at may have to be made.
+            let bound = sandbox.binds.iter().any(|bind| bind.target.starts_with(&host));
+            let changed = !lower.is_empty() || is_real_dir(&own) || bound || sandbox.writable_system;
             if name == "etc" {
                 lower.push(self.spec.base.join(ETC));
             }
             lower.push(host.clone());
-            let upper = changed.then(|| sandbox.upper.join(name));
             match lower.as_slice() {
                 [only] if !changed => self.bind(only, &self.mount_point(name)?, false)?,
-                lower => self.overlay(lower, upper.as_deref(), name)?,
+                lower => self.overlay(lower, changed.then_some(&own), name)?,
             }
             for point in self.on_host.iter().filter(|point| point.starts_with(&host) && **point != host) {
                 if !self.spec.data_dir.starts_with(point)
@@ -146,22 +150,22 @@ impl Mounts<'_> {
     ///
     /// The host's belong to root, or to nobody seen from a user namespace, and nothing could be created in them.
     fn open_places(&self) -> Result<()> {
-        let upper = &self.spec.sandbox.upper;
-        let mut open = vec![(PathBuf::from("usr/local"), 3), (PathBuf::from("opt"), 1)];
+        let [usr, opt] = ["usr", "opt"].map(|name| uppers::parked(&self.spec.sandbox, name));
+        let local = (PathBuf::from("/usr/local"), usr.join("local"), 3);
+        let mut open = vec![local, (PathBuf::from("/opt"), opt, 1)];
         // What a command made of them since is its own affair.
-        open.retain(|(dir, _)| fs::symlink_metadata(upper.join(dir)).is_err());
-        while let Some((dir, depth)) = open.pop() {
-            let host = Path::new("/").join(&dir);
+        open.retain(|(_, upper, _)| fs::symlink_metadata(upper).is_err());
+        while let Some((host, upper, depth)) = open.pop() {
             if !is_real_dir(&host) {
                 continue;
             }
-            if let Some(system) = dir.parent().filter(|parent| parent.as_os_str() == "usr") {
-                self.make_dir(&upper.join(system), 0o755, false)?;
+            if host.starts_with("/usr") {
+                self.make_dir(&usr, 0o755, false)?;
             }
-            self.make_dir(&upper.join(&dir), 0o755, true)?;
+            self.make_dir(&upper, 0o755, true)?;
             if depth > 1 {
-                let below = fs::read_dir(&host)?.flatten().map(|entry| (dir.join(entry.file_name()), depth - 1));
-                open.extend(below);
+                let below = fs::read_dir(&host)?.flatten().map(|entry| entry.file_name());
+                open.extend(below.map(|name| (host.join(&name), upper.join(&name), depth - 1)));
             }
         }
         Ok(())
@@ -177,7 +181,7 @@ impl Mounts<'_> {
                 // Readable for all, as the host's that it stands for.
                 self.make_dir(upper, 0o755, false)?;
             }
-            let work = self.spec.sandbox.scratch.join(format!("work-{name}"));
+            let work = uppers::work(&self.spec.sandbox, name);
             fs::create_dir_all(&work)?;
             // What a command writes is thrown away, or synced by whoever keeps it: its own fsync need not wait.
             options += &format!(",upperdir={},workdir={},volatile", self.option(upper), self.option(&work));

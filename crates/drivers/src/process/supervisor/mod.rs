@@ -87,11 +87,14 @@ fn supervise(life: Life) -> io::Result<()> {
             built.map(|_| SUCCEEDED).map_err(SandboxError::NotExecuted)
         }
     };
-    answer(&gate, match &ended {
-        Err(SandboxError::Setup(reason)) => Reply::CannotStart(reason.clone()),
-        // For a run that ended before it was started: the reason is in its exit.
-        _ => Reply::Started,
-    });
+    answer(
+        &gate,
+        match &ended {
+            Err(SandboxError::Setup(reason)) => Reply::CannotStart(reason.clone()),
+            // For a run that ended before it was started: the reason is in its exit.
+            _ => Reply::Started,
+        },
+    );
     supervisor.finish(ended)
 }
 
@@ -138,7 +141,9 @@ impl Supervisor {
             Ok(CommandEnd { code, signal: Some(signal), .. }) => (Some(code), ExitCause::Signal { signal }),
             Ok(end) => (Some(end.code), ExitCause::Exited),
             Err(_) if self.was_stopped() => (None, ExitCause::Stopped),
-            Err(SandboxError::Setup(reason) | SandboxError::NotExecuted(reason)) => (None, ExitCause::Failed { reason }),
+            Err(SandboxError::Setup(reason) | SandboxError::NotExecuted(reason)) => {
+                (None, ExitCause::Failed { reason })
+            }
             Err(SandboxError::Stopped) => (None, ExitCause::Stopped),
         };
         self.close_log();
@@ -147,4 +152,3 @@ impl Supervisor {
         self.remove_group()
     }
 }
-

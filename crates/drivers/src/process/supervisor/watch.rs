@@ -119,8 +119,7 @@ impl Supervisor {
             return Err(SandboxError::Stopped);
         }
         let killed_before = self.group.oom_kills();
-        let contained =
-            Contained::start(&self.means, sandbox, command, &self.hostname, &self.limits, &self.group)?;
+        let contained = Contained::start(&self.means, sandbox, command, &self.hostname, &self.limits, &self.group)?;
         let mut watch = Watch { contained, first_process: None, end: None, failure: None, over_memory: false };
         self.watch(&mut watch, started);
         self.log.end_output();

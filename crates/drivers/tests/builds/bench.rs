@@ -1,0 +1,129 @@
+//! What the tests of builds have in common: a driver, build contexts, and a look at what a build left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use playhouse_drivers::process::{ProcessConfig, ProcessDriver};
+use playhouse_drivers::{BuildSpec, Driver, Exit, ExitCause, ImageInfo, Job, JobKind, Limits, RunSpec};
+use tempfile::TempDir;
+
+pub struct Bench {
+    pub driver: ProcessDriver,
+    pub dir: TempDir,
+}
+
+/// A build that is over.
+pub struct Built {
+    pub id: String,
+    pub exit: Exit,
+    /// Without stamps.
+    pub log: String,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = ProcessConfig::new(dir.path().join("data"), env!("CARGO_BIN_EXE_drivers-shim"));
+        config.min_free_bytes = 0;
+        Self { driver: ProcessDriver::open(config).unwrap(), dir }
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Writes files of a build context, replacing the one before.
+    pub fn context(&self, files: &[(&str, &str)]) -> PathBuf {
+        let context = self.dir.path().join("context");
+        fs::remove_dir_all(&context).ok();
+        fs::create_dir_all(&context).unwrap();
+        for (path, text) in files {
+            let path = context.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        context
+    }
+
+    pub fn spec(&self, id: &str, context: &Path, dockerfile: &str) -> BuildSpec {
+        BuildSpec {
+            job: Job { kind: JobKind::Build, id: id.into(), life: 1 },
+            context: context.to_owned(),
+            dockerfile: dockerfile.into(),
+            dockerfile_name: "Dockerfile".into(),
+            args: BTreeMap::new(),
+            secrets: Vec::new(),
+            use_cache: true,
+            limits: limits(),
+            log: self.data_dir().join("builds").join(id).join("log"),
+        }
+    }
+
+    pub async fn build(&self, spec: &BuildSpec) -> Built {
+        fs::create_dir_all(spec.log.parent().unwrap()).unwrap();
+        self.driver.start_build(spec).await.unwrap();
+        let exit = self.driver.wait(&spec.job);
+        let exit = tokio::time::timeout(Duration::from_secs(900), exit).await.expect("no end").unwrap();
+        Built { id: spec.job.id.clone(), exit, log: without_stamps(&spec.log) }
+    }
+
+    /// Builds `dockerfile` in a context of `files` and expects it to go well.
+    pub async fn image(&self, id: &str, files: &[(&str, &str)], dockerfile: &str) -> (Built, ImageInfo) {
+        let built = self.build(&self.spec(id, &self.context(files), dockerfile)).await;
+        let info = self.driver.image(id).await.unwrap();
+        (built.succeeded(), info.expect("an image"))
+    }
+
+    /// Runs a script in the image of a build, or the image's own command if it is empty; what it wrote.
+    pub async fn run(&self, built: &Built, id: &str, script: &str) -> String {
+        let image = self.data_dir().join("builds").join(&built.id).join("image.json");
+        let stored = fs::read(&image).unwrap();
+        if !script.is_empty() {
+            let mut changed: serde_json::Value = serde_json::from_slice(&stored).unwrap();
+            changed["info"]["cmd"] = serde_json::json!(["/bin/sh", "-c", script]);
+            changed["info"]["entrypoint"] = serde_json::json!([]);
+            fs::write(&image, changed.to_string()).unwrap();
+        }
+        let log = self.data_dir().join("runs").join(id).join("log");
+        fs::create_dir_all(log.parent().unwrap()).unwrap();
+        let job = Job { kind: JobKind::Run, id: id.into(), life: 1 };
+        let spec = RunSpec {
+            job: job.clone(),
+            build_id: built.id.clone(),
+            env: BTreeMap::new(),
+            secrets: Vec::new(),
+            limits: limits(),
+            log,
+        };
+        self.driver.start_run(&spec).await.unwrap();
+        self.driver.wait(&job).await.unwrap();
+        fs::write(&image, stored).unwrap();
+        without_stamps(&spec.log)
+    }
+}
+
+impl Built {
+    pub fn succeeded(self) -> Self {
+        assert_eq!((self.exit.code, &self.exit.cause), (Some(0), &ExitCause::Exited), "{}", self.log);
+        self
+    }
+
+    /// The reason for which it failed.
+    pub fn reason(&self) -> &str {
+        match &self.exit.cause {
+            ExitCause::Failed { reason } => reason,
+            other => panic!("{other:?}\n{}", self.log),
+        }
+    }
+}
+
+fn limits() -> Limits {
+    Limits { memory_bytes: 4 << 30, cpu_millis: 4000, pids: 512, disk_bytes: 8 << 30 }
+}
+
+fn without_stamps(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines().map(|line| format!("{}\n", line.get(25..).unwrap_or(line))).collect()
+}
