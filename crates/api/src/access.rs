@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use engine::Caller;
-use model::{Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Run, RunId, Storage, StorageKind, User, UserId};
+use model::{
+    Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Run, RunId, Storage, StorageKind, User, UserId,
+};
 use store::{Noun, RunFilter};
 
 use crate::app::App;
@@ -98,7 +100,11 @@ pub(crate) async fn find_storage(
 }
 
 /// The Actor that a path segment means (`ID-3`, `ID-4`), whoever may see it. Names need a token, ids do not (`AUTH-13`).
-pub(crate) async fn find_actor(app: &App, caller: Option<&Caller>, segment: &str) -> Result<Option<Arc<Actor>>, ApiError> {
+pub(crate) async fn find_actor(
+    app: &App,
+    caller: Option<&Caller>,
+    segment: &str,
+) -> Result<Option<Arc<Actor>>, ApiError> {
     let actors = &app.store().actors;
     let own_named = async |name: &str| match caller {
         Some(caller) => actors.find(&caller.user.id, name).await,
@@ -133,7 +139,7 @@ pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> 
 ///
 /// # Errors
 /// `404` for private ones of others, `403` for public ones (`AUTH-5`).
-pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
+pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
     let actor = visible_actor(app, caller, segment).await?;
     if actor.user_id == caller.user.id {
         return Ok(actor);

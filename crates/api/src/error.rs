@@ -300,13 +300,12 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NotFound(what) => Self::not_found(what),
             StoreError::NameTaken => Self::new(Problem::NameNotUnique, "The name is already used by another resource"),
-            StoreError::HandledOrLocked => Self::new(
-                Problem::RequestHandledOrLocked,
-                "The request is already handled or locked by another client",
-            ),
-            StoreError::Body(error) => error
-                .downcast::<Self>()
-                .unwrap_or_else(|error| Self::new(Problem::RequestAbortedPrematurely, format!("The request body ended early: {error}"))),
+            StoreError::HandledOrLocked => {
+                Self::new(Problem::RequestHandledOrLocked, "The request is already handled or locked by another client")
+            }
+            StoreError::Body(error) => error.downcast::<Self>().unwrap_or_else(|error| {
+                Self::new(Problem::RequestAbortedPrematurely, format!("The request body ended early: {error}"))
+            }),
             StoreError::Full => Self::new(Problem::InsufficientStorage, "There is no space left on the server's disk"),
             StoreError::Backend(cause) => Self::internal(cause),
         }

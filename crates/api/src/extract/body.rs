@@ -44,7 +44,9 @@ impl Encoding {
 
     /// The encoding of that name; case does not count.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Brotli, Self::Gzip, Self::Deflate].into_iter().find(|encoding| name.eq_ignore_ascii_case(encoding.name()))
+        [Self::Brotli, Self::Gzip, Self::Deflate]
+            .into_iter()
+            .find(|encoding| name.eq_ignore_ascii_case(encoding.name()))
     }
 
     /// Its name in headers.
@@ -73,7 +75,11 @@ impl Encoding {
                     // `deflate` means zlib, but some clients send it without zlib's two bytes of header.
                     let start = encoded.fill_buf().await?;
                     let is_zlib = start.first().is_some_and(|first| first & 0x0f == 8);
-                    if is_zlib { Box::new(ZlibDecoder::new(encoded)) as _ } else { Box::new(DeflateDecoder::new(encoded)) as _ }
+                    if is_zlib {
+                        Box::new(ZlibDecoder::new(encoded)) as _
+                    } else {
+                        Box::new(DeflateDecoder::new(encoded)) as _
+                    }
                 }
             })
         }
@@ -145,7 +151,9 @@ impl RequestBody {
             return Ok(first);
         }
 
-        let mut whole = BytesMut::with_capacity(self.length.map_or(0, |length| usize::try_from(length).unwrap_or(limit).min(limit)));
+        let mut whole = BytesMut::with_capacity(
+            self.length.map_or(0, |length| usize::try_from(length).unwrap_or(limit).min(limit)),
+        );
         let mut length = first.len() as u64;
         whole.extend_from_slice(&first);
         while let Some(frame) = self.next().await? {
@@ -183,7 +191,9 @@ impl RequestBody {
         });
         let read = async {
             let mut decoder = encoding.decode(BufReader::new(StreamReader::new(Box::pin(frames)))).await?;
-            let mut whole = Vec::with_capacity(self.length.map_or(4096, |length| usize::try_from(length).unwrap_or(limit).min(limit)));
+            let mut whole = Vec::with_capacity(
+                self.length.map_or(4096, |length| usize::try_from(length).unwrap_or(limit).min(limit)),
+            );
             let mut bounded = (&mut decoder).take(limit as u64 + 1);
             bounded.read_to_end(&mut whole).await?;
             let mut length = whole.len() as u64;

@@ -209,7 +209,9 @@ mod tests {
     fn booleans_come_in_four_spellings() {
         let params = params("a=1&b=true&c=0&d=false&e=&f&g=yes&h=TRUE");
 
-        for (name, value) in [("a", true), ("b", true), ("c", false), ("d", false), ("e", false), ("f", false), ("x", false)] {
+        for (name, value) in
+            [("a", true), ("b", true), ("c", false), ("d", false), ("e", false), ("f", false), ("x", false)]
+        {
             assert_eq!(params.flag(name).unwrap(), value, "{name}");
         }
         for name in ["g", "h"] {

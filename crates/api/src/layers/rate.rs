@@ -16,7 +16,11 @@ pub(super) fn limit_of(method: &Method, path: &str) -> HeaderValue {
         (_, "items") if method == Method::POST => FREQUENT,
         ("requests", "batch") => BATCH,
         ("head", "lock") => BATCH,
-        ("requests", _) | (_, "requests" | "metamorph" | "runs") if last != "requests" && last != "runs" || method == Method::POST => FREQUENT,
+        ("requests", _) | (_, "requests" | "metamorph" | "runs")
+            if last != "requests" && last != "runs" || method == Method::POST =>
+        {
+            FREQUENT
+        }
         (_, "lock") => FREQUENT,
         _ => DEFAULT,
     }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use http::header::ALLOW;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use tower::Service as _;
 
 use super::request_id::RequestIds;
@@ -42,12 +42,15 @@ impl Service {
         let id = self.ids.next();
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(id);
-        let rate = rate::limit_of(request.method(), request.uri().path());
+        // What lies elsewhere, a run's own web server above all, has its own manners.
+        let rate = is_api(request.uri()).then(|| rate::limit_of(request.method(), request.uri().path()));
 
         // A panic is our mistake; it must cost one answer, not the connection's other requests.
         let mut response = match AssertUnwindSafe(self.answer(request)).catch_unwind().await {
             Ok(response) => response,
-            Err(panic) => ApiError::internal(anyhow::anyhow!("a handler panicked: {}", words_of(&*panic))).into_response(),
+            Err(panic) => {
+                ApiError::internal(anyhow::anyhow!("a handler panicked: {}", words_of(&*panic))).into_response()
+            }
         };
 
         if let Some(Cause(cause)) = response.extensions_mut().remove::<Cause>() {
@@ -57,8 +60,10 @@ impl Service {
         if let Ok(id) = HeaderValue::try_from(id.to_string()) {
             headers.insert(X_REQUEST_ID, id);
         }
-        headers.insert(X_RATE_LIMIT, rate);
-        cors::open(headers);
+        if let Some(rate) = rate {
+            headers.insert(X_RATE_LIMIT, rate);
+            cors::open(headers);
+        }
         response
     }
 
@@ -74,7 +79,8 @@ impl Service {
         }
 
         let encoding = compression::choose(request.headers());
-        let preflight = (request.method() == Method::OPTIONS).then(|| cors::headers_asked(request.headers()));
+        let preflight = (request.method() == Method::OPTIONS && is_api(request.uri()))
+            .then(|| cors::headers_asked(request.headers()));
         let Ok(response) = self.router.clone().call(request).await;
         if let Some(asked) = preflight {
             return cors::preflight(asked, &response);
@@ -84,6 +90,10 @@ impl Service {
         }
         compression::compress(response, encoding).await
     }
+}
+
+fn is_api(uri: &Uri) -> bool {
+    uri.path().trim_start_matches('/').starts_with("v2")
 }
 
 /// Puts the router's refusal of a method into the contract's words (`HTTP-19`).

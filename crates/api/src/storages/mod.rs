@@ -13,8 +13,8 @@ use axum::Router;
 use axum::routing::MethodRouter;
 use model::StorageKind;
 
-use crate::app::App;
 pub(crate) use self::schema::Schemas;
+use crate::app::App;
 use crate::extract::{Dataset, KeyValueStore, Kind, RequestQueue};
 
 /// An endpoint of a storage: what follows its address, and what answers there.

@@ -114,7 +114,10 @@ async fn list<K: Kind>(State(app): State<App>, Auth(caller): Auth, Query(list): 
         true => model::Listed { total: 0, items: Vec::new() },
         false => app.store().storages.list(filter, list.page).await?,
     };
-    let items = found.items.iter().map(|(storage, counters)| StorageInList::new(&app, storage, counters, &caller.user.username));
+    let items = found
+        .items
+        .iter()
+        .map(|(storage, counters)| StorageInList::new(&app, storage, counters, &caller.user.username));
     let listed = model::Listed { total: found.total, items: items.collect() };
     Ok(wire::ok(&Listing { unnamed: list.unnamed, page: ListPage::new(list.page, listed) }))
 }

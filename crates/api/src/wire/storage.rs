@@ -77,7 +77,10 @@ struct Common<'a> {
 #[serde(untagged)]
 enum Counts {
     #[serde(rename_all = "camelCase")]
-    Dataset { item_count: u64, clean_item_count: u64 },
+    Dataset {
+        item_count: u64,
+        clean_item_count: u64,
+    },
     KeyValueStore {},
     #[serde(rename_all = "camelCase")]
     RequestQueue {
@@ -181,7 +184,9 @@ impl<'a> Common<'a> {
 impl Counts {
     fn new(kind: StorageKind, counters: &StorageCounters) -> Self {
         match kind {
-            StorageKind::Dataset => Self::Dataset { item_count: counters.items, clean_item_count: counters.clean_items },
+            StorageKind::Dataset => {
+                Self::Dataset { item_count: counters.items, clean_item_count: counters.clean_items }
+            }
             StorageKind::KeyValueStore => Self::KeyValueStore {},
             StorageKind::RequestQueue => Self::RequestQueue {
                 total_request_count: counters.items,

@@ -67,7 +67,11 @@ pub(crate) async fn answer_with_items(
             start.extend_from_slice(BOM);
         }
         writer.begin(&mut start);
-        if view.is_identity() { verbatim(items, writer, start).await? } else { transformed(items, writer, start, transform) }
+        if view.is_identity() {
+            verbatim(items, writer, start).await?
+        } else {
+            transformed(items, writer, start, transform)
+        }
     };
 
     let mut response = Response::new(body);
@@ -124,7 +128,8 @@ async fn verbatim(mut items: ItemChunks, mut writer: Box<dyn Writer>, start: Vec
         return Ok(Body::from(out));
     }
 
-    let chunks = futures::stream::iter(first.map(Ok)).chain(items.chunks).map(Some).chain(futures::stream::iter([None]));
+    let chunks =
+        futures::stream::iter(first.map(Ok)).chain(items.chunks).map(Some).chain(futures::stream::iter([None]));
     let pieces = chunks.map(move |chunk| {
         let mut pieces: Vec<io::Result<Bytes>> = Vec::with_capacity(3);
         if !out.is_empty() {

@@ -59,7 +59,9 @@ impl Wanted {
 
     /// The part of `size` bytes that is asked for. Anything but one range of bytes asks for all.
     pub(super) fn part(&self, size: u64, etag: &str) -> Part {
-        let Some(range) = self.range.as_deref().and_then(|range| range.strip_prefix("bytes=")) else { return Part::All };
+        let Some(range) = self.range.as_deref().and_then(|range| range.strip_prefix("bytes=")) else {
+            return Part::All;
+        };
         if self.if_range.as_ref().is_some_and(|tag| tag != etag) {
             return Part::All;
         }

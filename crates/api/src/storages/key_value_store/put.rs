@@ -59,7 +59,8 @@ fn content_type(header: Option<&HeaderValue>) -> Result<String, ApiError> {
     let text = header.to_str().ok().map(str::trim);
     let is_type = |text: &&str| {
         let media = text.split(';').next().unwrap_or_default().trim();
-        let is_token = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+        let is_token =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
         media.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
     };
     text.filter(is_type).map(str::to_owned).ok_or_else(|| {
@@ -88,7 +89,9 @@ mod tests {
 
     #[test]
     fn content_types_are_kept_as_they_came() {
-        for given in ["text/plain; charset=utf-8", "application/json", "image/svg+xml", "application/x-www-form-urlencoded"] {
+        for given in
+            ["text/plain; charset=utf-8", "application/json", "image/svg+xml", "application/x-www-form-urlencoded"]
+        {
             assert_eq!(content_type(Some(&HeaderValue::from_static(given))).unwrap(), given);
         }
         assert_eq!(content_type(None).unwrap(), "application/octet-stream");

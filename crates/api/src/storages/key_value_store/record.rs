@@ -22,9 +22,7 @@ use super::key::RecordKey;
 use super::negotiation::{Part, Wanted};
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
-use crate::extract::{
-    Encoding, FromParams, KeyValueStore, Opened, Params, Query, Readable, RecordSignature, Writable,
-};
+use crate::extract::{Encoding, FromParams, KeyValueStore, Opened, Params, Query, Readable, RecordSignature, Writable};
 use crate::wire;
 
 /// Pieces in which decoded content is sent.
@@ -188,7 +186,8 @@ async fn decoded(app: &App, content: &Content, encoding: Encoding) -> Result<Bod
     // The first piece is waited for, so that content that is not in its encoding at all can be answered for.
     let first = match pieces.next().await {
         Some(Err(error)) => {
-            let message = format!("The record is not valid {}: {error}; ask for it with Accept-Encoding: {0}", encoding.name());
+            let message =
+                format!("The record is not valid {}: {error}; ask for it with Accept-Encoding: {0}", encoding.name());
             return Err(ApiError::invalid_request(message));
         }
         first => first,

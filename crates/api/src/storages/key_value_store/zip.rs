@@ -210,7 +210,15 @@ impl Archive {
         self.put(&[b"PK\x06\x07", &[0; 4], &end.to_le_bytes(), &1_u32.to_le_bytes()]);
         let small = |number: u64| u16::try_from(number).unwrap_or(u16::MAX).to_le_bytes();
         let medium = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
-        self.put(&[b"PK\x05\x06", &[0; 4], &small(self.entries), &small(self.entries), &medium(size), &medium(start), &[0; 2]]);
+        self.put(&[
+            b"PK\x05\x06",
+            &[0; 4],
+            &small(self.entries),
+            &small(self.entries),
+            &medium(size),
+            &medium(start),
+            &[0; 2],
+        ]);
         self.hand_on(1).await
     }
 

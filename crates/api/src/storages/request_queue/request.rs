@@ -54,7 +54,9 @@ pub(super) fn read(raw: &RawValue, what: &dyn fmt::Display) -> Result<NewRequest
         }
     }
 
-    let text = |at: usize| known[at].map(|value| text(value).ok_or_else(|| invalid(&format!("\"{}\" must be a string", KNOWN[at]))));
+    let text = |at: usize| {
+        known[at].map(|value| text(value).ok_or_else(|| invalid(&format!("\"{}\" must be a string", KNOWN[at]))))
+    };
     let needed = |at: usize| match text(at).transpose()? {
         Some(text) if !text.is_empty() => Ok(text),
         _ => Err(invalid(&format!("\"{}\" is required", KNOWN[at]))),
@@ -63,7 +65,9 @@ pub(super) fn read(raw: &RawValue, what: &dyn fmt::Display) -> Result<NewRequest
     let url = needed(URL)?;
     let method = text(METHOD).transpose()?.unwrap_or(Cow::Borrowed("GET"));
     let retry_count = match known[RETRY_COUNT] {
-        Some(value) => whole_number(value).ok_or_else(|| invalid("\"retryCount\" must be a whole number of at least 0"))?,
+        Some(value) => {
+            whole_number(value).ok_or_else(|| invalid("\"retryCount\" must be a whole number of at least 0"))?
+        }
         None => 0,
     };
     if known[HEADERS].is_some_and(|headers| !headers.get().starts_with('{')) {
@@ -71,7 +75,8 @@ pub(super) fn read(raw: &RawValue, what: &dyn fmt::Display) -> Result<NewRequest
     }
     let handled_at = match text(HANDLED_AT).transpose()? {
         Some(text) => {
-            let date = Timestamp::parse(&text).ok_or_else(|| invalid("\"handledAt\" must be a date in ISO 8601 form"))?;
+            let date =
+                Timestamp::parse(&text).ok_or_else(|| invalid("\"handledAt\" must be a date in ISO 8601 form"))?;
             Some((date, text))
         }
         None => None,
@@ -291,7 +296,9 @@ mod tests {
 
     #[test]
     fn the_last_of_two_members_counts() {
-        let request = read_text(r#"{"uniqueKey":"a","uniqueKey":"b","url":"u","handledAt":"2026-08-31","handledAt":null}"#).unwrap();
+        let request =
+            read_text(r#"{"uniqueKey":"a","uniqueKey":"b","url":"u","handledAt":"2026-08-31","handledAt":null}"#)
+                .unwrap();
 
         assert_eq!((request.unique_key.as_str(), request.handled_at), ("b", None));
         assert_eq!(body(&request), r#"{"uniqueKey":"b","url":"u","method":"GET","retryCount":0}"#);

@@ -28,7 +28,11 @@ pub(super) async fn add(
     Ok(wire::data(StatusCode::CREATED, &Processed::new(&added, &unique_key)))
 }
 
-pub(super) async fn get(State(app): State<App>, Readable(queue, ..): Readable<RequestQueue>, path: PathParams) -> Answer {
+pub(super) async fn get(
+    State(app): State<App>,
+    Readable(queue, ..): Readable<RequestQueue>,
+    path: PathParams,
+) -> Answer {
     let id = request_id(path.get("requestId"))?;
     let found = app.store().queues.get(&queue.storage.id, &id).await?;
     let found = found.ok_or_else(|| ApiError::not_found(Noun::Request))?;

@@ -49,11 +49,14 @@ impl Format {
             Some("jsonl") => Ok(Self::JsonLines),
             Some(name @ ("csv" | "html" | "xlsx" | "xml" | "rss")) => Err(ApiError::new(
                 Problem::ParamNotOneOf,
-                format!("Parameter \"format\" is invalid: {name} is not supported by this server yet, use json or jsonl"),
+                format!(
+                    "Parameter \"format\" is invalid: {name} is not supported by this server yet, use json or jsonl"
+                ),
             )),
-            Some(_) => {
-                Err(ApiError::new(Problem::ParamNotOneOf, "Parameter \"format\" is invalid: it must be one of json, jsonl"))
-            }
+            Some(_) => Err(ApiError::new(
+                Problem::ParamNotOneOf,
+                "Parameter \"format\" is invalid: it must be one of json, jsonl",
+            )),
         }
     }
 
