@@ -31,7 +31,7 @@ pub trait BuildStore: Send + Sync + std::fmt::Debug {
     /// The source as it was when the build was asked for (`BLD-5`).
     async fn source(&self, id: &BuildId) -> Result<Option<Source>, StoreError>;
 
-    /// A page of builds by start.
+    /// A page of builds by start, without what lists do not show: `actor_definition`, `input_schema` and `readme` are `None`.
     async fn list(&self, filter: BuildFilter, page: Page) -> Result<Listed<Arc<Build>>, StoreError>;
 
     /// Changes a build and its Actor in one transaction, so that a tag moves with the status (`ACT-6`); `None` for the Actor if it

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use model::{Random, Storage, StorageId, StorageKind, Timestamp};
 
 use super::db::{Cache, Db};
@@ -29,7 +30,16 @@ pub(super) struct Core {
     pub upkeep: Arc<Wake>,
     /// Held during a round of upkeep.
     pub round: tokio::sync::Mutex<()>,
-    dir: PathBuf,
+    dir: DataDir,
+}
+
+/// Where the store is.
+#[derive(Debug)]
+pub(super) enum DataDir {
+    /// In a directory that stays.
+    Kept(PathBuf),
+    /// In one that goes with the store.
+    Temporary(TempDir),
 }
 
 /// A storage as the cache keeps it.
@@ -41,10 +51,19 @@ pub(super) struct Kept {
     pub storage: Arc<Storage>,
 }
 
+impl DataDir {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+}
+
 impl Core {
-    pub(super) fn new(db: Db, random: Arc<dyn Random>, dir: PathBuf) -> Result<Self, StoreError> {
+    pub(super) fn new(db: Db, random: Arc<dyn Random>, dir: DataDir) -> Result<Self, StoreError> {
         Ok(Self {
-            objects: Objects::open(&dir.join("objects"), db.clone(), random)?,
+            objects: Objects::open(&dir.path().join("objects"), db.clone(), random)?,
             db,
             storages: Cache::new(CACHED_STORAGES),
             reads: NotedReads::default(),
@@ -61,7 +80,7 @@ impl Core {
 
     /// The data directory.
     pub(super) fn dir(&self) -> &Path {
-        &self.dir
+        self.dir.path()
     }
 
     /// The storage with that id, unless it was deleted.

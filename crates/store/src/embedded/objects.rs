@@ -283,7 +283,7 @@ pub(super) fn discard(tx: &WriteTx<'_>, key: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn file_stream(file: File, range: Range<u64>) -> ByteStream {
+pub(super) fn file_stream(file: File, range: Range<u64>) -> ByteStream {
     let state = (Some(file), range, true);
     stream::unfold(state, |(file, range, first)| async move {
         let mut file = file?;
@@ -332,7 +332,7 @@ fn object_error(error: object_store::Error) -> StoreError {
     StoreError::Backend(error.into())
 }
 
-fn io_error(error: io::Error) -> StoreError {
+pub(super) fn io_error(error: io::Error) -> StoreError {
     if is_full(&error) { StoreError::Full } else { StoreError::Backend(error.into()) }
 }
 

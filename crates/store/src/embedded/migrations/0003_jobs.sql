@@ -30,6 +30,7 @@ CREATE TABLE actor (
     doc          TEXT NOT NULL,
     UNIQUE (user_id, name)
 ) STRICT;
+CREATE INDEX actor_public ON actor (created_at, id) WHERE public;
 
 -- Versions in the order of their making. They carry their source, so they are compressed.
 CREATE TABLE version (
@@ -55,6 +56,12 @@ CREATE TABLE build (
 CREATE INDEX build_actor ON build (actor_id, started_at, id);
 CREATE INDEX build_owner ON build (owner_id, started_at, id);
 CREATE INDEX build_live ON build (status) WHERE status < 4;
+
+-- What is shown of one build only: its definition, input schema and README.
+CREATE TABLE build_details (
+    k   INTEGER PRIMARY KEY,
+    doc TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE build_source (
     k      INTEGER PRIMARY KEY,
@@ -103,6 +110,6 @@ CREATE TABLE log (
     first  INTEGER NOT NULL,              -- offset of its first byte in the whole log
     size   INTEGER NOT NULL,              -- bytes of text
     object TEXT NOT NULL,
-    frames BLOB NOT NULL,                 -- sizes of its frames
+    frames BLOB NOT NULL,                 -- the index that also stands at the end of the object
     PRIMARY KEY (job, part)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,244 @@
+//! Runs in SQLite: columns to search by, and the run as a document.
+
+mod list;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{Listed, Origin, Page, Run, RunId, Storage, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::core::Core;
+use super::db::{Sql as _, WriteTx};
+use super::jobs::{Jobs, status_code};
+use super::records::Prepared;
+use super::{doc, logs, queues, storages};
+use crate::{JobLog, NewRecord, Noun, RunChange, RunFilter, RunStore, StoreError};
+
+/// The runs of an embedded store.
+#[derive(Debug)]
+pub(super) struct Runs {
+    jobs: Arc<Jobs>,
+}
+
+impl Runs {
+    pub(super) fn new(jobs: Arc<Jobs>) -> Self {
+        Self { jobs }
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.jobs.core
+    }
+}
+
+#[async_trait]
+impl RunStore for Runs {
+    async fn create(
+        &self,
+        run: Run,
+        storages: Vec<Storage>,
+        input: Option<(NewRecord, Bytes)>,
+    ) -> Result<Arc<Run>, StoreError> {
+        let input = match input {
+            Some((record, body)) => Some(Prepared::whole(self.core(), record, body).await?),
+            None => None,
+        };
+        let jobs = self.jobs.clone();
+        let insert = move |tx: &mut WriteTx<'_>| {
+            let mut store = None;
+            for storage in storages {
+                let id = storage.id;
+                let k = storages::insert(&jobs.core, tx, Arc::new(storage))?;
+                if id == run.storages.key_value_store {
+                    store = Some(k);
+                }
+            }
+            if let Some(input) = input {
+                input.put(tx, store.ok_or(StoreError::NotFound(Noun::Storage))?)?;
+            }
+            insert(tx, &run)?;
+            Ok(cache_after_commit(&jobs, tx, run))
+        };
+        self.core().db.write(insert).await
+    }
+
+    async fn get(&self, id: &RunId) -> Result<Option<Arc<Run>>, StoreError> {
+        let db = &self.core().db;
+        self.jobs
+            .runs
+            .get_or_read(id, || db.read(|connection| Ok(read(connection, id)?.map(|(_, run)| Arc::new(run)))))
+    }
+
+    async fn list(&self, filter: RunFilter, page: Page) -> Result<Listed<Arc<Run>>, StoreError> {
+        let jobs = self.jobs.clone();
+        self.core()
+            .db
+            .snapshot_blocking(move |connection| {
+                let total = list::total(connection, &filter)?;
+                Ok(Listed { total, items: list::page(&jobs, connection, &filter, page)? })
+            })
+            .await
+    }
+
+    async fn last(&self, filter: RunFilter) -> Result<Option<Arc<Run>>, StoreError> {
+        let page = Page { offset: 0, limit: 1, desc: true };
+        let runs = self.core().db.snapshot(|connection| list::page(&self.jobs, connection, &filter, page))?;
+        Ok(runs.into_iter().next())
+    }
+
+    async fn modify(&self, id: &RunId, change: RunChange) -> Result<Arc<Run>, StoreError> {
+        let (id, jobs) = (*id, self.jobs.clone());
+        self.core()
+            .db
+            .write_checked(0, move |tx| {
+                let (k, run) = read(tx, &id)?.ok_or(StoreError::NotFound(Noun::Run))?;
+                Ok(modify(&jobs, tx, k, run, change)?.0)
+            })
+            .await
+    }
+
+    async fn modify_once(
+        &self,
+        id: &RunId,
+        key: &str,
+        remember_from: Timestamp,
+        change: RunChange,
+    ) -> Result<Arc<Run>, StoreError> {
+        let (id, key, jobs) = (*id, key.to_owned(), self.jobs.clone());
+        self.core()
+            .db
+            .write_checked(key.len(), move |tx| {
+                let (k, run) = read(tx, &id)?.ok_or(StoreError::NotFound(Noun::Run))?;
+                let used = "SELECT 1 FROM run_once WHERE run_id = ?1 AND key = ?2 AND at >= ?3";
+                if tx.one(used, params![id.as_str(), key, remember_from.as_millis()], |_| Ok(()))?.is_some() {
+                    return Ok(Arc::new(run));
+                }
+                let (run, kept) = modify(&jobs, tx, k, run, change)?;
+                if kept {
+                    let forget = "DELETE FROM run_once WHERE run_id = ?1 AND at < ?2";
+                    tx.run(forget, params![id.as_str(), remember_from.as_millis()])?;
+                    let remember = "INSERT OR REPLACE INTO run_once (run_id, key, at) VALUES (?1, ?2, ?3)";
+                    tx.run(remember, params![id.as_str(), key, tx.now().as_millis()])?;
+                }
+                Ok(run)
+            })
+            .await
+    }
+
+    async fn delete(&self, id: &RunId) -> Result<(), StoreError> {
+        let (id, jobs) = (*id, self.jobs.clone());
+        let delete = move |tx: &mut WriteTx<'_>| {
+            let (k, run) = read(tx, &id)?.ok_or(StoreError::NotFound(Noun::Run))?;
+            tx.run("DELETE FROM run WHERE k = ?1", [k])?;
+            tx.run("DELETE FROM run_once WHERE run_id = ?1", [id.as_str()])?;
+            count(tx, &run, -1)?;
+            queues::release_run(tx, &id)?;
+            storages::delete_of_run(&jobs.core, tx, &id)?;
+            let log = logs::delete(&jobs.core, tx, &JobLog::Run(id))?;
+            tx.after_commit(move || jobs.runs.remove(&id));
+            Ok(log)
+        };
+        let log = self.core().db.write(delete).await?;
+        logs::remove_files(vec![log]).await;
+        Ok(())
+    }
+
+    async fn live(&self) -> Result<Vec<Arc<Run>>, StoreError> {
+        self.core()
+            .db
+            .snapshot_blocking(|connection| {
+                let live = "SELECT doc FROM run WHERE status < 4 ORDER BY k";
+                let docs: Vec<String> = connection.all(live, [], |row| row.get(0))?;
+                docs.iter().map(|text| doc::read(text).map(Arc::new)).collect()
+            })
+            .await
+    }
+}
+
+/// Reads a run past the cache, as a transaction must.
+fn read(connection: &Connection, id: &RunId) -> Result<Option<(i64, Run)>, StoreError> {
+    let row = connection.one("SELECT k, doc FROM run WHERE id = ?1", [id.as_str()], |row| {
+        Ok((row.get(0)?, row.get::<_, String>(1)?))
+    })?;
+    let Some((k, text)) = row else { return Ok(None) };
+    Ok(Some((k, doc::read(&text)?)))
+}
+
+fn insert(tx: &WriteTx<'_>, run: &Run) -> Result<(), StoreError> {
+    tx.run(
+        "INSERT INTO run (id, user_id, actor_id, task_id, status, started_at, origin, doc)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            run.id.as_str(),
+            run.user_id.as_str(),
+            run.actor_id.as_str(),
+            run.task_id.as_ref().map(|task| task.as_str()),
+            status_code(run.status),
+            run.started_at.as_millis(),
+            origin_code(run.meta.origin),
+            doc::write(run)?,
+        ],
+    )?;
+    count(tx, run, 1)?;
+    tx.run(
+        "UPDATE actor SET total_runs = total_runs + 1, last_run_at = max(coalesce(last_run_at, ?2), ?2) WHERE id = ?1",
+        params![run.actor_id.as_str(), run.started_at.as_millis()],
+    )?;
+    Ok(())
+}
+
+/// Lets `change` work on a run and writes what it wants to keep. Returns the newest state and whether it was kept.
+fn modify(
+    jobs: &Arc<Jobs>,
+    tx: &mut WriteTx<'_>,
+    k: i64,
+    run: Run,
+    mut change: RunChange,
+) -> Result<(Arc<Run>, bool), StoreError> {
+    let mut changed = run.clone();
+    if !change(&mut changed) {
+        return Ok((Arc::new(run), false));
+    }
+    let text = doc::write(&changed)?;
+    if (changed.status, changed.actor_id, changed.started_at) == (run.status, run.actor_id, run.started_at) {
+        // The usual change touches no index.
+        tx.run("UPDATE run SET doc = ?2 WHERE k = ?1", params![k, text])?;
+    } else {
+        tx.run(
+            "UPDATE run SET doc = ?2, status = ?3, actor_id = ?4, started_at = ?5 WHERE k = ?1",
+            params![
+                k,
+                text,
+                status_code(changed.status),
+                changed.actor_id.as_str(),
+                changed.started_at.as_millis()
+            ],
+        )?;
+        count(tx, &run, -1)?;
+        count(tx, &changed, 1)?;
+    }
+    Ok((cache_after_commit(jobs, tx, changed), true))
+}
+
+/// Counts a run in or out.
+fn count(connection: &Connection, run: &Run, by: i64) -> Result<(), StoreError> {
+    connection.run(
+        "INSERT INTO run_count (user_id, actor_id, status, n) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (user_id, actor_id, status) DO UPDATE SET n = n + ?4",
+        params![run.user_id.as_str(), run.actor_id.as_str(), status_code(run.status), by],
+    )?;
+    Ok(())
+}
+
+fn cache_after_commit(jobs: &Arc<Jobs>, tx: &mut WriteTx<'_>, run: Run) -> Arc<Run> {
+    let (jobs, run) = (jobs.clone(), Arc::new(run));
+    let newest = run.clone();
+    tx.after_commit(move || jobs.runs.set(newest.id, newest));
+    run
+}
+
+/// The number of an origin in rows.
+fn origin_code(origin: Origin) -> i64 {
+    Origin::ALL.iter().position(|other| *other == origin).map_or(i64::MAX, |place| place as i64)
+}
