@@ -139,7 +139,7 @@ pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> 
 ///
 /// # Errors
 /// `404` for private ones of others, `403` for public ones (`AUTH-5`).
-pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
+pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
     let actor = visible_actor(app, caller, segment).await?;
     if actor.user_id == caller.user.id {
         return Ok(actor);
