@@ -318,10 +318,9 @@ impl Inner {
         let cannot = |what: &str, err: io::Error| DriverError::CannotStart(format!("{what}: {err}"));
         let prepare = || -> io::Result<_> {
             remove_tree(life.dir())?;
-            fs::create_dir_all(life.dir())?;
-            life.complaints()
+            fs::create_dir_all(life.dir())
         };
-        let complaints = prepare().map_err(|err| cannot("cannot make its directory", err))?;
+        prepare().map_err(|err| cannot("cannot make its directory", err))?;
         let spawn = || -> io::Result<_> {
             let (socket, theirs) = UnixStream::pair()?;
             let mut process = std::process::Command::new(&self.config.exe);
@@ -329,7 +328,7 @@ impl Inner {
             if job.kind == JobKind::Build {
                 process.envs(image::host_environment());
             }
-            process.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(complaints);
+            process.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
             Ok((socket, process.spawn()?))
         };
         let (socket, child) = spawn().map_err(|err| cannot("cannot start its supervisor", err))?;

@@ -74,9 +74,10 @@ impl Life {
         self.dir.join("scratch")
     }
 
-    /// Where a supervisor's own errors go.
-    pub(super) fn complaints(&self) -> io::Result<File> {
-        File::create(self.dir.join("supervisor.log"))
+    /// Keeps what went wrong in the supervisor itself, for whoever looks into it.
+    pub(super) fn complain(&self, text: &str) {
+        // There is nowhere else to say it.
+        fs::write(self.dir.join("supervisor.log"), text).ok();
     }
 
     /// Writes down how to find the life. Survives the server, not a power cut; nor does the life.
@@ -89,13 +90,13 @@ impl Life {
         read(&self.dir.join("life.json"))
     }
 
-    /// Notes that the supervisor has begun; from here on the life has happened.
-    pub(super) fn mark_begun(&self) -> io::Result<()> {
-        File::create(self.dir.join("begun")).map(drop)
+    /// Makes the scratch directory, by which the supervisor has begun: from here on the life has happened.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        fs::create_dir(self.scratch())
     }
 
     pub(super) fn has_begun(&self) -> bool {
-        self.dir.join("begun").exists()
+        self.scratch().exists()
     }
 
     /// Notes the first process of the sandbox.

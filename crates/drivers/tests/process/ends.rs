@@ -44,7 +44,10 @@ async fn a_command_that_fills_memory_ends_as_out_of_memory() {
         let (exit, log) = bench.run(&spec).await;
 
         assert_eq!(exit.cause, ExitCause::OutOfMemory, "{id}: {exit:?} {log}");
-        assert!(exit.usage.memory_peak_bytes <= 64 << 20, "{:?}", exit.usage);
+        let measured = exit.usage.memory_peak_bytes;
+        // Where memory is only sampled, it is over the limit before anybody sees it.
+        assert!(measured > 32 << 20 && (measured <= 64 << 20 || !group_limits_memory(&bench)), "{:?}", exit.usage);
+        assert!(exit.usage.cpu_micros > 0);
     }
 }
 

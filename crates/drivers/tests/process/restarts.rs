@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use playhouse_drivers::process::ProcessDriver;
+use playhouse_drivers::process::image::StoredImage;
+use playhouse_drivers::process::sandbox::Bind;
 use playhouse_drivers::{Driver, ExitCause, Job, JobKind, Observed, Stop};
 
 use crate::bench::{Bench, log, processes, soon, supervisor, until};
@@ -12,7 +14,11 @@ use crate::bench::{Bench, log, processes, soon, supervisor, until};
 #[tokio::test]
 async fn a_new_driver_takes_up_what_an_old_one_started() {
     let bench = Bench::new();
-    let spec = bench.script("adopted", "echo ready; until [ -e /tmp/go ]; do sleep 0.01; done; echo went; exit 7");
+    let signals = bench.data_dir().join("signals");
+    std::fs::create_dir(&signals).unwrap();
+    let shown = Bind { source: signals.clone(), target: "/signals".into(), writable: false };
+    bench.put_stored(&StoredImage { binds: vec![shown], ..bench.stored() });
+    let spec = bench.script("adopted", "echo ready; until [ -e /signals/go ]; do sleep 0.01; done; echo went; exit 7");
     let waiting = bench.script("waiting", "trap 'exit 8' TERM; echo ready; while :; do sleep 0.01; done");
     bench.driver.start_run(&spec).await.unwrap();
     bench.driver.start_run(&waiting).await.unwrap();
@@ -27,8 +33,7 @@ async fn a_new_driver_takes_up_what_an_old_one_started() {
     // The same start again is no second start.
     driver.start_run(&spec).await.unwrap();
 
-    let go = bench.data_dir().join("runs/adopted/1/scratch/tmp/go");
-    std::fs::write(go, "").unwrap();
+    std::fs::write(signals.join("go"), "").unwrap();
     let exit = soon(driver.wait(&spec.job)).await.unwrap();
     assert_eq!((exit.code, exit.cause.clone()), (Some(7), ExitCause::Exited));
     assert_eq!(log(&spec), "ready\nwent\n");
@@ -103,4 +108,22 @@ async fn ids_cannot_lead_out_of_the_data_directory() {
         assert!(bench.driver.remove_image(id).await.is_err(), "{id:?}");
         assert!(bench.driver.forget(&job).await.is_err(), "{id:?}");
     }
+}
+
+#[tokio::test]
+async fn a_start_takes_little_time_of_our_own() {
+    let bench = Bench::new();
+    let mut times = Vec::new();
+    for run in 0..20 {
+        let spec = bench.script(&format!("quick{run}"), "true");
+        let begin = std::time::Instant::now();
+        bench.driver.start_run(&spec).await.unwrap();
+        times.push(begin.elapsed());
+        soon(bench.driver.wait(&spec.job)).await.unwrap();
+    }
+    times.sort();
+
+    eprintln!("start of a run: p50 {:?}, p90 {:?}", times[10], times[18]);
+    // Generous, since the tests beside this one want the processors too.
+    assert!(times[10] < std::time::Duration::from_millis(500), "{times:?}");
 }

@@ -21,6 +21,9 @@ pub(super) const ROOT: &str = "root";
 /// In [`make`]'s directory: what lies above the host's `/etc`.
 pub(super) const ETC: &str = "etc";
 
+/// In [`make`]'s directory: an empty directory where every sandbox puts its root together, in its own mount namespace.
+pub(super) const NEW_ROOT: &str = "new-root";
+
 /// One entry below the directory that [`make`] returns.
 struct Entry {
     path: String,
@@ -71,6 +74,7 @@ fn entries() -> Vec<Entry> {
     let mut entries = vec![
         Entry { path: ROOT.into(), kind: Kind::Dir(0o755, true) },
         Entry { path: ETC.into(), kind: Kind::Dir(0o755, false) },
+        Entry { path: NEW_ROOT.into(), kind: Kind::Dir(0o755, false) },
     ];
     let mut root = |path: &str, kind| entries.push(Entry { path: format!("{ROOT}/{path}"), kind });
     for dir in ["dev", "proc", "sys", "sys/devices", "sys/devices/system", "mnt", "media"] {

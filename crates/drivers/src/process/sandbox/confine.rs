@@ -76,7 +76,7 @@ fn guard_files(spec: &InitSpec) -> Result<()> {
     let write = devices
         .iter()
         .map(|name| Path::new("/dev").join(name))
-        .chain([spec.sandbox.upper.clone(), spec.sandbox.scratch.join("tmp")])
+        .chain([spec.sandbox.upper.clone()])
         .chain(writable.into_iter().map(|bind| bind.source.clone()));
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

@@ -193,9 +193,9 @@ fn environment(spec: &InitSpec) -> BTreeMap<String, String> {
         ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
     ]);
     if spec.apart == Apart::Nothing {
-        let home = spec.sandbox.upper.join(super::ACTOR_HOME.trim_start_matches('/'));
-        env.insert("HOME".into(), home.to_string_lossy().into_owned());
-        env.insert("TMPDIR".into(), spec.sandbox.scratch.join("tmp").to_string_lossy().into_owned());
+        let copy = spec.sandbox.upper.to_string_lossy();
+        env.insert("HOME".into(), format!("{copy}{}", super::ACTOR_HOME));
+        env.insert("TMPDIR".into(), format!("{copy}/tmp"));
     }
     // A name with `=` or a NUL could not be executed with; nothing can be meant by it.
     let sound = |name: &str, value: &str| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');

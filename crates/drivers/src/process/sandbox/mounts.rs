@@ -9,7 +9,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 use rustix::fs::StatVfsMountFlags;
 
-use super::base::{ETC, ROOT, SYSTEM_DIRS};
+use super::base::{ETC, NEW_ROOT, ROOT, SYSTEM_DIRS};
 use super::init::InitSpec;
 use super::{copies, uppers};
 use crate::process::means::{Apart, Files};
@@ -31,8 +31,7 @@ pub(super) fn enter(spec: &InitSpec) -> Result<()> {
         .context("cannot make mounts private")?;
     // Mount options fit a page; relative paths leave room for a hundred layers.
     chdir(&spec.data_dir).context("cannot enter the data directory")?;
-    let mounts = Mounts { spec, root: spec.sandbox.scratch.join("root"), on_host: mount_points()? };
-    fs::create_dir_all(&mounts.root)?;
+    let mounts = Mounts { spec, root: spec.base.join(NEW_ROOT), on_host: mount_points()? };
     // Below this line, paths in the new root may hold links that an image made. They would lead to the host, so nothing
     // is mounted or made where a link was followed.
     match spec.files {
@@ -42,7 +41,10 @@ pub(super) fn enter(spec: &InitSpec) -> Result<()> {
     mounts.mount_host_files()?;
     mounts.mount_devices()?;
     mounts.mount_kernel()?;
-    mounts.mount_tmp()?;
+    if spec.sandbox.writable_system {
+        // What is written there belongs into no layer. A run's writes are thrown away wherever they go.
+        mounts.mount_tmp()?;
+    }
     for bind in &spec.sandbox.binds {
         let target = mounts.make_target(&bind.source, &bind.target)?;
         mounts.bind(&bind.source, &target, bind.writable)?;
@@ -182,7 +184,7 @@ impl Mounts<'_> {
                 self.make_dir(upper, 0o755, false)?;
             }
             let work = uppers::work(&self.spec.sandbox, name);
-            fs::create_dir_all(&work)?;
+            fs::create_dir(&work)?;
             // What a command writes is thrown away, or synced by whoever keeps it: its own fsync need not wait.
             options += &format!(",upperdir={},workdir={},volatile", self.option(upper), self.option(&work));
         }

@@ -18,13 +18,18 @@ pub(super) fn parked(sandbox: &Sandbox, name: &str) -> PathBuf {
 
 /// The work directory that overlayfs wants beside that of writes.
 pub(super) fn work(sandbox: &Sandbox, name: &str) -> PathBuf {
-    sandbox.scratch.join("work").join(name)
+    sandbox.scratch.join(format!("work-{name}"))
 }
 
 /// Before a command.
 pub(super) fn park(sandbox: &Sandbox) -> io::Result<()> {
     // Of the command before; overlayfs refuses one that was used without syncing.
-    remove_tree(&sandbox.scratch.join("work"))?;
+    for entry in fs::read_dir(&sandbox.scratch)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"work-") {
+            remove_tree(&entry.path())?;
+        }
+    }
     for name in SYSTEM_DIRS {
         let upper = sandbox.upper.join(name);
         if is_real_dir(&upper) {

@@ -33,11 +33,15 @@ pub(super) const ASK_KILL: rustix::process::Signal = rustix::process::Signal::US
 
 /// Supervises the life whose directory is `dir`.
 pub(super) fn main(dir: &Path) -> ExitCode {
-    match supervise(Life::at(dir)) {
+    let life = Life::at(dir);
+    std::panic::set_hook(Box::new({
+        let life = life.clone();
+        move |panic| life.complain(&panic.to_string())
+    }));
+    match supervise(life.clone()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            // Goes to a file beside the life's others.
-            eprintln!("supervisor of {}: {err}", dir.display());
+            life.complain(&err.to_string());
             ExitCode::FAILURE
         }
     }
@@ -53,7 +57,7 @@ fn supervise(life: Life) -> io::Result<()> {
         let reason = format!("the server speaks version {} and its supervisor {}", handover.version, wire::VERSION);
         return wire::send(&gate, &Reply::CannotStart(reason));
     }
-    life.mark_begun()?;
+    life.begin()?;
 
     let Handover { task, secrets, means, ephemeral, min_free_bytes, .. } = handover;
     let (limits, path) = match &task {
@@ -119,12 +123,11 @@ fn run(
         writable_system: false,
         binds: image.binds.clone(),
     };
-    let made = [&sandbox.upper, &sandbox.scratch].into_iter().try_for_each(std::fs::create_dir);
-    let made = made.and_then(|()| match owner() {
+    let made = std::fs::create_dir(&sandbox.upper).and_then(|()| match owner() {
         Some((uid, gid)) => std::os::unix::fs::chown(&sandbox.upper, Some(uid), Some(gid)),
         None => Ok(()),
     });
-    made.map_err(|err| SandboxError::Setup(format!("cannot make the run's directories: {err}")))?;
+    made.map_err(|err| SandboxError::Setup(format!("cannot make the run's directory: {err}")))?;
     let mut env = image.info.env.clone();
     env.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
     let argv = image.info.entrypoint.iter().chain(&image.info.cmd).cloned().collect();

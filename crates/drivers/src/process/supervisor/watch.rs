@@ -120,11 +120,15 @@ impl Supervisor {
         }
         let killed_before = self.group.oom_kills();
         let contained = Contained::start(&self.means, sandbox, command, &self.hostname, &self.limits, &self.group)?;
-        let mut watch = Watch { contained, first_process: None, end: None, failure: None, over_memory: false };
+        let mut watch =
+            Watch { contained, first_process: None, end: None, failure: None, over_memory: false, cpu_micros: 0 };
         self.watch(&mut watch, started);
         self.log.end_output();
         if let Some(failure) = watch.failure {
             return Err(failure);
+        }
+        if watch.end.is_none() {
+            self.usage.cpu_micros += watch.cpu_micros;
         }
         let over_memory = watch.over_memory || self.group.oom_kills() > killed_before;
         // Without a word from the first process: it was killed, and everything with it.
@@ -149,10 +153,11 @@ impl Supervisor {
                 match watch.contained.next_event() {
                     Some(Event::Executed(pid)) => {
                         watch.first_process = Some(pid);
-                        self.life.write_first_process(pid).ok();
                         if let Some(started) = started.take() {
                             started();
                         }
+                        // A help for whoever has to clean up after us; the kernel does most of it anyway.
+                        self.life.write_first_process(pid).ok();
                     }
                     Some(Event::Failed(failure)) => watch.failure = Some(failure),
                     Some(Event::Ended { code, signal, cpu_micros, memory_peak_bytes }) => {
@@ -251,6 +256,7 @@ impl Supervisor {
         let now = if sampled { watch.first_process.and_then(tree::usage) } else { self.group.usage() };
         let Some(now) = now else { return };
         self.usage.memory_peak_bytes = self.usage.memory_peak_bytes.max(now.memory_bytes);
+        watch.cpu_micros = now.cpu_micros;
         if sampled && now.memory_bytes > self.limits.memory_bytes {
             watch.over_memory = true;
             watch.contained.kill();
@@ -290,6 +296,8 @@ struct Watch {
     end: Option<(i32, Option<i32>)>,
     failure: Option<SandboxError>,
     over_memory: bool,
+    /// As measured last, in case that nobody tells at the end.
+    cpu_micros: u64,
 }
 
 /// What a wait was ended by.
