@@ -218,8 +218,23 @@ pub(super) fn parse(line: Line, escape: char) -> Result<Parsed, String> {
 }
 
 const KEYWORDS: [&str; 17] = [
-    "RUN", "COPY", "ADD", "ENV", "LABEL", "ARG", "WORKDIR", "USER", "EXPOSE", "CMD", "ENTRYPOINT", "SHELL",
-    "STOPSIGNAL", "VOLUME", "HEALTHCHECK", "ONBUILD", "MAINTAINER",
+    "RUN",
+    "COPY",
+    "ADD",
+    "ENV",
+    "LABEL",
+    "ARG",
+    "WORKDIR",
+    "USER",
+    "EXPOSE",
+    "CMD",
+    "ENTRYPOINT",
+    "SHELL",
+    "STOPSIGNAL",
+    "VOLUME",
+    "HEALTHCHECK",
+    "ONBUILD",
+    "MAINTAINER",
 ];
 
 fn from(rest: &str, escape: char) -> Result<From, String> {
@@ -248,8 +263,7 @@ fn from(rest: &str, escape: char) -> Result<From, String> {
 
 fn run(rest: &str, heredocs: Vec<Heredoc>, escape: char) -> Result<Run, String> {
     let (all_flags, rest) = flags(rest, escape)?;
-    let mut run =
-        Run { mounts: Vec::new(), flags: Vec::new(), command: Command::Shell(String::new()), script: None };
+    let mut run = Run { mounts: Vec::new(), flags: Vec::new(), command: Command::Shell(String::new()), script: None };
     for flag in all_flags {
         match (flag.name.as_str(), flag.value.as_deref()) {
             ("mount", Some(value)) => run.mounts.push(mount(value)?),

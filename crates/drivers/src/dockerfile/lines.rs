@@ -36,8 +36,10 @@ pub(super) fn read(text: &str) -> Result<Lines, ParseError> {
         at = after;
         let mut heredocs = Vec::new();
         for mut heredoc in heredoc::announced_by(&text, escape) {
-            at = body(&physical, at, &mut heredoc)
-                .ok_or_else(|| ParseError { line: number, message: format!("the heredoc {} has no end", heredoc.name) })?;
+            at = body(&physical, at, &mut heredoc).ok_or_else(|| ParseError {
+                line: number,
+                message: format!("the heredoc {} has no end", heredoc.name),
+            })?;
             heredocs.push(heredoc);
         }
         lines.push(Line { number, text, heredocs });

@@ -19,7 +19,10 @@ enum Token {
     MaybeDirectories,
     /// Anything that ends with `/`.
     InDirectories,
-    OneOf { not: bool, ranges: Vec<(char, char)> },
+    OneOf {
+        not: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Pattern {

@@ -11,12 +11,7 @@ fn actions(text: &str) -> Vec<Action> {
 }
 
 fn shell(text: &str) -> Action {
-    Action::Run(Run {
-        mounts: Vec::new(),
-        flags: Vec::new(),
-        command: Command::Shell(text.into()),
-        script: None,
-    })
+    Action::Run(Run { mounts: Vec::new(), flags: Vec::new(), command: Command::Shell(text.into()), script: None })
 }
 
 fn copy(sources: &[&str], destination: &str) -> Copy {
@@ -90,7 +85,10 @@ fn env_and_arg_come_in_their_old_and_new_forms() {
     let pairs = |pairs: &[(&str, &str)]| {
         pairs.iter().map(|(name, value)| Assignment { name: (*name).into(), value: (*value).into() }).collect()
     };
-    assert_eq!(actions("ENV a=1 b=\"2 3\" c=4\\ 5"), [Action::Env(pairs(&[("a", "1"), ("b", "\"2 3\""), ("c", "4\\ 5")]))]);
+    assert_eq!(
+        actions("ENV a=1 b=\"2 3\" c=4\\ 5"),
+        [Action::Env(pairs(&[("a", "1"), ("b", "\"2 3\""), ("c", "4\\ 5")]))]
+    );
     assert_eq!(actions("ENV a hello = world"), [Action::Env(pairs(&[("a", "hello = world")]))]);
     let arg = |name: &str, default: Option<&str>| Arg { name: name.into(), default: default.map(Into::into) };
     assert_eq!(actions("ARG a b=1"), [Action::Arg(vec![arg("a", None), arg("b", Some("1"))])]);
@@ -100,7 +98,9 @@ fn env_and_arg_come_in_their_old_and_new_forms() {
 
 #[test]
 fn heredocs_are_scripts_files_or_part_of_a_command() {
-    let found = actions("RUN <<EOF\nset -e\n# not a comment\nnpm ci\nEOF\nRUN cat <<-'X' >f && echo \"<<no\"\n\t$a\n\tX\nUSER u");
+    let found = actions(
+        "RUN <<EOF\nset -e\n# not a comment\nnpm ci\nEOF\nRUN cat <<-'X' >f && echo \"<<no\"\n\t$a\n\tX\nUSER u",
+    );
     let Action::Run(script) = &found[0] else { panic!("{found:?}") };
     assert_eq!(script.script.as_ref().unwrap().body, "set -e\n# not a comment\nnpm ci\n");
     assert_eq!(found[1], shell("cat <<-'X' >f && echo \"<<no\"\n$a\nX"));
@@ -119,7 +119,9 @@ fn heredocs_are_scripts_files_or_part_of_a_command() {
 
 #[test]
 fn mounts_of_run_are_understood() {
-    let found = actions("RUN --mount=type=cache,target=/root/.npm,sharing=locked --mount=target=/src,from=a --network=none npm ci");
+    let found = actions(
+        "RUN --mount=type=cache,target=/root/.npm,sharing=locked --mount=target=/src,from=a --network=none npm ci",
+    );
     let Action::Run(run) = &found[0] else { panic!("{found:?}") };
     assert_eq!((run.mounts[0].kind.as_str(), run.mounts[0].get(&["dst", "target"])), ("cache", Some("/root/.npm")));
     assert_eq!((run.mounts[1].kind.as_str(), run.mounts[1].get(&["from"])), ("bind", Some("a")));
@@ -184,7 +186,8 @@ fn words_are_expanded_like_docker_does() {
     ] {
         assert_eq!(expand(word, '\\', &lookup).as_deref(), Ok(expected), "{word}");
     }
-    for word in ["'open", "\"open", "${set", "${}", "${set:x}", "${set/a/b}", "${nothing:?is missing}", "${nothing:-x"] {
+    for word in ["'open", "\"open", "${set", "${}", "${set:x}", "${set/a/b}", "${nothing:?is missing}", "${nothing:-x"]
+    {
         assert!(expand(word, '\\', &lookup).is_err(), "{word}");
     }
     let deep = "${a:-".repeat(10_000);

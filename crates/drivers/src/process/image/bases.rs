@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -17,9 +17,12 @@ use super::environment::{self, BuildEnvironment};
 use super::layers::{self, Content, Layer};
 use super::names::{BaseName, Family, satisfies};
 use super::toolchain::Toolchain;
+use super::traces;
 use super::tree::Dir;
 use super::workshop::Workshop;
-use crate::process::sandbox::{ACTOR_HOME, ACTOR_UID, ACTOR_USER, Bind, Command, Sandbox, SandboxError, owner, remove_tree};
+use crate::process::sandbox::{
+    ACTOR_HOME, ACTOR_UID, ACTOR_USER, Bind, Command, Sandbox, SandboxError, owner, remove_tree,
+};
 
 /// Counts up whenever a base is made differently.
 const REVISION: u32 = 1;
@@ -83,9 +86,8 @@ pub(super) fn prepare(
         made?;
         fs::rename(&temporary, &dir).and_then(|()| File::open(&bases)?.sync_all()).map_err(failed)?;
     }
-    let stored: Stored = fs::read(dir.join("base.json"))
-        .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
-        .map_err(failed)?;
+    let stored: Stored =
+        fs::read(dir.join("base.json")).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)).map_err(failed)?;
     let layer =
         Layer { dir: dir.join("fs"), home: Path::new("bases").join(&directory).join("fs"), content: stored.content };
     Ok(Base { layer, config: stored.config, binds: stored.binds })
@@ -135,15 +137,16 @@ fn make(
         let command = Command { argv, env: env.clone(), cwd: config.workdir.clone() };
         match shop.run(&sandbox, &command) {
             Ok(end) if end.code == 0 => {}
-            Ok(end) => return Err(format!("cannot prepare the base image: {shown} failed with exit code {}", end.code)),
+            Ok(end) => {
+                return Err(format!("cannot prepare the base image: {shown} failed with exit code {}", end.code));
+            }
             Err(SandboxError::Stopped) => return Err("the build was stopped".into()),
             Err(err) => return Err(format!("cannot prepare the base image: {err}")),
         }
     }
     let targets = sandbox.binds.iter().map(|bind| bind.target.as_path());
-    clean_up(&tree, targets).and_then(|()| remove_tree(&scratch)).map_err(failed)?;
-    let stored =
-        Stored { config, binds: toolchain.binds.clone(), content: layers::measure(&tree).map_err(failed)? };
+    traces::clean_up(&tree, targets).and_then(|()| remove_tree(&scratch)).map_err(failed)?;
+    let stored = Stored { config, binds: toolchain.binds.clone(), content: layers::measure(&tree).map_err(failed)? };
     let text = serde_json::to_vec_pretty(&stored).map_err(|err| err.to_string())?;
     fs::write(at.join("base.json"), text).map_err(failed)?;
     File::open(at).and_then(|dir| Ok(rustix::fs::syncfs(dir)?)).map_err(failed)
@@ -151,12 +154,12 @@ fn make(
 
 fn config(name: &BaseName, toolchain: &Toolchain) -> Config {
     let mut path = String::from("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    if let Some(dir) = toolchain.extra_path() {
-        path = format!("/usr/local/sbin:/usr/local/bin:{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display());
-    }
     let mut env = vec![("LANG", "C.UTF-8".to_owned())];
     match name.family {
         Family::Node => {
+            if let Some(dir) = toolchain.extra_path() {
+                path = path.replace(":/usr/sbin", &format!(":{}:/usr/sbin", dir.display()));
+            }
             env.push(("NODE_VERSION", toolchain.version.clone()));
             if name.with_sdk {
                 env.push(("NODE_ENV", "production".into()));
@@ -219,7 +222,15 @@ fn commands(name: &BaseName, toolchain: &Toolchain) -> Vec<Vec<String>> {
 fn furnish(tree: &Path, name: &BaseName) -> io::Result<()> {
     let nothing = Dir::of_layers(&[tree.to_owned()]);
     let mut target = Target::new(tree, &nothing, owner());
-    for dir in ["home/node", ACTOR_HOME.trim_start_matches('/'), "etc", "usr/local/sbin", "usr/local/bin", "usr/local/lib/node_modules", "opt"] {
+    for dir in [
+        "home/node",
+        ACTOR_HOME.trim_start_matches('/'),
+        "etc",
+        "usr/local/sbin",
+        "usr/local/bin",
+        "usr/local/lib/node_modules",
+        "opt",
+    ] {
         target.make_dir(Path::new(dir), 0o755)?;
     }
     // The first name is the one that a user id is shown as.
@@ -231,8 +242,8 @@ fn furnish(tree: &Path, name: &BaseName) -> io::Result<()> {
     );
     let groups = format!("root:x:0:\n{ACTOR_USER}:x:{ACTOR_UID}:\nnode:x:{ACTOR_UID}:\nnogroup:x:65534:\n");
     let mut files = vec![("etc/passwd", users, 0o644), ("etc/group", groups, 0o644)];
-    for program in ["adduser", "useradd"] {
-        files.push((if program == "adduser" { "usr/local/sbin/adduser" } else { "usr/local/sbin/useradd" }, add_user(), 0o755));
+    for program in ["usr/local/sbin/adduser", "usr/local/sbin/useradd"] {
+        files.push((program, add_user(), 0o755));
     }
     for program in ["usr/local/sbin/addgroup", "usr/local/sbin/groupadd"] {
         files.push((program, add_group(), 0o755));
@@ -291,27 +302,4 @@ fn add_group() -> String {
          [ -n \"$name\" ] || exit 1\n\
          grep -q \"^$name:\" /etc/group || echo \"$name:x:{ACTOR_UID}:\" >>/etc/group\n"
     )
-}
-
-/// Takes the traces of a step's own means out of its layer: empty files and directories that only served to show
-/// something of the host.
-pub(super) fn clean_up<'a>(tree: &Path, targets: impl Iterator<Item = &'a Path>) -> io::Result<()> {
-    for target in targets {
-        let Ok(relative) = target.strip_prefix("/") else { continue };
-        let mut at: Option<PathBuf> = Some(relative.to_owned());
-        while let Some(path) = at.filter(|path| !path.as_os_str().is_empty()) {
-            let here = tree.join(&path);
-            let Ok(metadata) = here.symlink_metadata() else { break };
-            let removed = if metadata.is_dir() {
-                !super::tree::is_opaque(&here) && fs::remove_dir(&here).is_ok()
-            } else {
-                path == relative && metadata.is_file() && metadata.len() == 0 && fs::remove_file(&here).is_ok()
-            };
-            if !removed {
-                break;
-            }
-            at = path.parent().map(Path::to_owned);
-        }
-    }
-    Ok(())
 }

@@ -130,9 +130,7 @@ impl<'a> Builder<'a> {
             let mut state = match &parent {
                 Parent::Base(name) => Stage::of_base(&bases[name]),
                 // Only what ends up in an image is passed from stage to stage.
-                Parent::Stage(above) => {
-                    Stage { args: BTreeMap::new(), has_own_cmd: false, ..self.done[above].clone() }
-                }
+                Parent::Stage(above) => Stage { args: BTreeMap::new(), has_own_cmd: false, ..self.done[above].clone() },
             };
             for instruction in &stage.instructions {
                 self.check_not_stopped()?;
@@ -326,7 +324,9 @@ impl<'a> Builder<'a> {
     /// The finished stage that `name` means in stage `index`.
     pub(super) fn stage_named(&self, name: &str, index: usize, line: usize) -> Result<&Stage, Fault> {
         let above = self.file.stage_before(name, index);
-        above.and_then(|above| self.done.get(&above)).ok_or_else(|| Fault::new(line, format!("there is no stage {name} above")))
+        above
+            .and_then(|above| self.done.get(&above))
+            .ok_or_else(|| Fault::new(line, format!("there is no stage {name} above")))
     }
 
     /// The build context, without what is left out of it.

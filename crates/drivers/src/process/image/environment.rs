@@ -26,11 +26,38 @@ pub(super) struct BuildEnvironment {
 
 /// Passed on as they are.
 const PASSED: [&str; 32] = [
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
-    "PIP_CERT", "PIP_CLIENT_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_FIND_LINKS",
-    "PIP_NO_INDEX", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES", "PIP_CONSTRAINT",
-    "PIP_ONLY_BINARY", "PIP_PREFER_BINARY", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "PIP_CLIENT_CERT",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_TRUSTED_HOST",
+    "PIP_FIND_LINKS",
+    "PIP_NO_INDEX",
+    "PIP_PROXY",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_TIMEOUT",
+    "PIP_RETRIES",
+    "PIP_CONSTRAINT",
+    "PIP_ONLY_BINARY",
+    "PIP_PREFER_BINARY",
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
 ];
 
 /// Read by the builder itself.
@@ -39,8 +66,18 @@ const FOR_BUILDER: [&str; 7] =
 
 /// npm's settings that say where things are on the host, or that npm itself leaves behind in what it starts.
 const NOT_PASSED: [&str; 12] = [
-    "cache", "prefix", "userconfig", "globalconfig", "global_prefix", "local_prefix", "node_gyp", "user_agent",
-    "npm_version", "init_module", "noproxy", "global",
+    "cache",
+    "prefix",
+    "userconfig",
+    "globalconfig",
+    "global_prefix",
+    "local_prefix",
+    "node_gyp",
+    "user_agent",
+    "npm_version",
+    "init_module",
+    "noproxy",
+    "global",
 ];
 
 impl BuildEnvironment {
@@ -53,8 +90,11 @@ impl BuildEnvironment {
     }
 
     fn of(vars: &BTreeMap<String, String>, cache: &Path) -> io::Result<Self> {
-        let mut env: BTreeMap<String, String> =
-            vars.iter().filter(|(name, _)| is_passed(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut env: BTreeMap<String, String> = vars
+            .iter()
+            .filter(|(name, _)| is_passed(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let mut files = Vec::new();
         let home = vars.get("HOME").map(PathBuf::from);
         let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
@@ -112,7 +152,8 @@ impl BuildEnvironment {
 /// What the process that carries out a build needs of the server's environment: where toolchains and the user's
 /// settings are, and what is passed on to package managers.
 pub fn host_environment() -> Vec<(String, String)> {
-    let vars = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let vars =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     vars.filter(|(name, _)| FOR_BUILDER.contains(&name.as_str()) || is_passed(name)).collect()
 }
 
@@ -152,7 +193,12 @@ fn add_named_paths(text: &str, binds: &mut Vec<Bind>) {
         let path = Path::new(word);
         let depth = path.components().count();
         // Nothing as large as `/home` is shown because of a setting.
-        if path.is_absolute() && depth > 2 && !is_shown(path) && path.exists() && !binds.iter().any(|bind| bind.source == path) {
+        if path.is_absolute()
+            && depth > 2
+            && !is_shown(path)
+            && path.exists()
+            && !binds.iter().any(|bind| bind.source == path)
+        {
             binds.push(Bind { source: path.to_owned(), target: path.to_owned(), writable: false });
         }
     }
@@ -169,7 +215,8 @@ mod tests {
         let certificate = home.join("ca.pem");
         fs::create_dir_all(&home).unwrap();
         fs::write(&certificate, "").unwrap();
-        fs::write(home.join(".npmrc"), format!("registry=https://example.org/\ncafile={}\n", certificate.display())).unwrap();
+        fs::write(home.join(".npmrc"), format!("registry=https://example.org/\ncafile={}\n", certificate.display()))
+            .unwrap();
         let vars = [
             ("HOME", home.to_str().unwrap()),
             ("PATH", "/secret/bin"),
@@ -185,9 +232,17 @@ mod tests {
 
         let names: Vec<&str> = environment.env.keys().map(String::as_str).collect();
         let expected = [
-            "HTTPS_PROXY", "LANG", "NODE_EXTRA_CA_CERTS", "NPM_CONFIG_CACHE", "NPM_CONFIG_GLOBALCONFIG",
-            "NPM_CONFIG_PREFIX", "NPM_CONFIG_UPDATE_NOTIFIER", "PIP_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK",
-            "PIP_ROOT_USER_ACTION", "npm_config_registry",
+            "HTTPS_PROXY",
+            "LANG",
+            "NODE_EXTRA_CA_CERTS",
+            "NPM_CONFIG_CACHE",
+            "NPM_CONFIG_GLOBALCONFIG",
+            "NPM_CONFIG_PREFIX",
+            "NPM_CONFIG_UPDATE_NOTIFIER",
+            "PIP_CACHE_DIR",
+            "PIP_DISABLE_PIP_VERSION_CHECK",
+            "PIP_ROOT_USER_ACTION",
+            "npm_config_registry",
         ];
         assert_eq!(names, expected);
         assert!(environment.binds.iter().any(|bind| bind.source == certificate && !bind.writable));

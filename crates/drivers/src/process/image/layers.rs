@@ -207,7 +207,8 @@ pub(super) fn measure(dir: &Path) -> io::Result<Content> {
 }
 
 fn measure_below(root: &Path, at: &Path, hash: &mut Sha256, size_bytes: &mut u64) -> io::Result<()> {
-    let mut names: Vec<_> = fs::read_dir(root.join(at))?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    let mut names: Vec<_> =
+        fs::read_dir(root.join(at))?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     names.sort();
     for name in names {
         let relative = at.join(&name);

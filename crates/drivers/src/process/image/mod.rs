@@ -11,6 +11,7 @@ mod plan;
 mod refusals;
 mod run;
 mod toolchain;
+mod traces;
 mod tree;
 mod workshop;
 

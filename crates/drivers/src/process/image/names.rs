@@ -36,9 +36,7 @@ pub(super) fn base(image: &str) -> Result<BaseName, String> {
         .unwrap_or(without_digest);
     let name = name.strip_prefix("library/").unwrap_or(name);
     let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
-    let known = |family, with_sdk| {
-        Ok(BaseName { family, with_sdk, version: version_in(tag).to_owned() })
-    };
+    let known = |family, with_sdk| Ok(BaseName { family, with_sdk, version: version_in(tag).to_owned() });
     match name {
         "apify/actor-node" | "apify/actor-node-basic" => known(Family::Node, true),
         "apify/actor-python" => known(Family::Python, true),
@@ -57,7 +55,9 @@ pub(super) fn base(image: &str) -> Result<BaseName, String> {
 }
 
 fn has_browser(name: &str) -> bool {
-    ["playwright", "puppeteer", "chrome", "firefox", "webkit", "selenium", "camoufox"].iter().any(|word| name.contains(word))
+    ["playwright", "puppeteer", "chrome", "firefox", "webkit", "selenium", "camoufox"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 /// The number that a tag begins with: `22` of `22-alpine`, nothing of `latest`.

@@ -68,7 +68,8 @@ impl Plan {
                 match file.stage_before(name, index) {
                     Some(above) => needed[above] = true,
                     None => {
-                        let message = format!("--from={name} is no stage above; copying from an image needs a container engine");
+                        let message =
+                            format!("--from={name} is no stage above; copying from an image needs a container engine");
                         return Err(Fault::new(line, message));
                     }
                 }

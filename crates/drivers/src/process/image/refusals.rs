@@ -70,7 +70,9 @@ pub(super) fn add_source_refusal(source: &str) -> Option<String> {
     let lower = source.to_ascii_lowercase();
     let archives = [".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"];
     if archives.iter().any(|end| lower.ends_with(end)) {
-        return Some(format!("ADD of {source} unpacks an archive and needs a container engine; COPY and RUN tar do it too"));
+        return Some(format!(
+            "ADD of {source} unpacks an archive and needs a container engine; COPY and RUN tar do it too"
+        ));
     }
     None
 }

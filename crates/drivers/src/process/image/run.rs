@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::bases::clean_up;
 use super::builder::{Builder, Failure, Stage};
 use super::copy::{self, From, Origin, Target};
 use super::environment::{PRIVATE, own_dir};
 use super::layers;
 use super::plan::Fault;
+use super::traces;
 use super::tree::{Dir, Node};
 use crate::dockerfile::{Instruction, Mount, Run};
 use crate::process::sandbox::{ACTOR_HOME, Bind, Command, CommandEnd, Sandbox, SandboxError, owner, remove_tree};
@@ -106,7 +106,8 @@ impl Builder<'_> {
                 return Err(Fault::new(line, complaint(&instruction.text, &end)).into());
             }
             let targets = sandbox.binds.iter().map(|bind| bind.target.as_path());
-            clean_up(upper, targets.chain([npm.as_path()]))?;
+            traces::clean_up(upper, targets.chain([npm.as_path()]))?;
+            traces::prune(upper)?;
             keep_tmp(&scratch.join("tmp"), upper, &image)?;
             remove_tree(&scratch)?;
             Ok(())
@@ -123,7 +124,8 @@ impl Builder<'_> {
         if matches!(image.resolve(Path::new("tmp"), false)?.node, Some(Node::Dir(_))) {
             let origin = Origin { root: &image, ignore: None, name: "the image" };
             let here = Dir::of(scratch.to_owned());
-            let items = copy::plan(&origin, &[From::Path("/tmp".into())], &here, "/tmp/", None).map_err(Failure::Other)?;
+            let items =
+                copy::plan(&origin, &[From::Path("/tmp".into())], &here, "/tmp/", None).map_err(Failure::Other)?;
             Target::new(scratch, &here, owner()).put(&items, &mut || false).map_err(Failure::Other)?;
         }
         fs::set_permissions(&tmp, std::os::unix::fs::PermissionsExt::from_mode(0o1777))?;
@@ -226,6 +228,10 @@ fn complaint(text: &str, end: &CommandEnd) -> String {
     let installs_for_system = text
         .split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '('))
         .any(|word| matches!(word, "apt-get" | "apt" | "apk" | "yum" | "dnf"));
-    let hint = if installs_for_system { "; packages of the system cannot be installed without a container engine" } else { "" };
+    let hint = if installs_for_system {
+        "; packages of the system cannot be installed without a container engine"
+    } else {
+        ""
+    };
     format!("{shown} failed with exit code {}{hint}", end.code)
 }

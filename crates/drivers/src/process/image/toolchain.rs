@@ -36,7 +36,9 @@ impl Toolchain {
             None => None,
         };
         found.ok_or_else(|| match family {
-            Family::Node => "no Node.js on this machine; install node and npm and put them on the PATH of the server".into(),
+            Family::Node => {
+                "no Node.js on this machine; install node and npm and put them on the PATH of the server".into()
+            }
             Family::Python => "no Python with venv and pip on this machine; install python3 and python3-venv \
                                and put python3 on the PATH of the server"
                 .into(),
@@ -76,7 +78,9 @@ impl Toolchain {
 
     /// The directory of the interpreter, if it is not in everybody's `PATH`.
     pub(super) fn extra_path(&self) -> Option<&Path> {
-        self.program.parent().filter(|dir| !["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|usual| *dir == Path::new(usual)))
+        self.program
+            .parent()
+            .filter(|dir| !["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|usual| *dir == Path::new(usual)))
     }
 }
 
@@ -117,8 +121,10 @@ fn on_path(name: &str) -> Vec<PathBuf> {
 /// `program` in each directory of `dir` whose name begins with `start`, the last name first.
 fn below(dir: &Path, start: &str, program: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut dirs: Vec<PathBuf> =
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start)).map(|entry| entry.path()).collect();
+    let mut dirs: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(start))
+        .map(|entry| entry.path())
+        .collect();
     dirs.sort();
     dirs.into_iter().rev().map(|dir| dir.join(program)).filter(|program| program.is_file()).collect()
 }

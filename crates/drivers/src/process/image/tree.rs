@@ -46,12 +46,24 @@ const HOST_LINKS: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"]
 
 /// Directories that every sandbox has, with or without layers.
 const SANDBOX_DIRS: [&str; 14] = [
-    "dev", "home", "home/myuser", "media", "mnt", "root", "run", "srv", "tmp", "var", "var/cache", "var/lib", "var/log",
+    "dev",
+    "home",
+    "home/myuser",
+    "media",
+    "mnt",
+    "root",
+    "run",
+    "srv",
+    "tmp",
+    "var",
+    "var/cache",
+    "var/lib",
+    "var/log",
     "var/tmp",
 ];
 
 /// Those that show the host's system.
-const HOST_DIRS: [&str; 9] = ["bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr"];
+pub(super) const HOST_DIRS: [&str; 9] = ["bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr"];
 
 /// Whether commands see a directory at `path`, relative to the root, although no layer has one.
 ///

@@ -1,0 +1,1 @@
+"""Titles of linked pages."""
