@@ -2,6 +2,8 @@
 
 mod order;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::Arc;
