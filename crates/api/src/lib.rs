@@ -10,8 +10,19 @@ mod error;
 mod extract;
 mod layers;
 mod router;
-mod storages;
 mod wire;
+
+// One module per noun
+mod actors;
+mod builds;
+mod events;
+mod forward;
+mod logs;
+mod runs;
+mod storages;
+mod store_front;
+mod tools;
+mod users;
 
 pub use app::{ApiConfig, App};
 pub use error::{ApiError, Problem};

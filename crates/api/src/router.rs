@@ -5,11 +5,22 @@ use http::Uri;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::storages;
+use crate::{actors, builds, events, logs, runs, storages, store_front, tools, users};
 
 /// All routes. What happens around them is in [`crate::Service`].
 pub(crate) fn router(app: App) -> Router {
-    Router::new().merge(storages::router()).fallback(no_such_page).with_state(app)
+    Router::new()
+        .merge(storages::router())
+        .merge(actors::router())
+        .merge(builds::router())
+        .merge(runs::router())
+        .merge(logs::router())
+        .merge(users::router())
+        .merge(store_front::router())
+        .merge(tools::router())
+        .merge(events::router())
+        .fallback(no_such_page)
+        .with_state(app)
 }
 
 async fn no_such_page(uri: Uri) -> ApiError {

@@ -15,6 +15,7 @@ use super::request_id::RequestIds;
 use super::{compression, cors, paths, rate};
 use crate::app::App;
 use crate::error::{ApiError, Cause};
+use crate::forward::{self, Proxy};
 use crate::router;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,7 +24,9 @@ const X_RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 /// The whole HTTP face. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
+    app: App,
     router: axum::Router,
+    proxy: Proxy,
     ids: RequestIds,
 }
 
@@ -34,7 +37,12 @@ pub struct Peer(pub SocketAddr);
 impl Service {
     /// The face of an engine.
     pub fn new(app: App) -> Self {
-        Self { ids: RequestIds::new(app.engine().random()), router: router(app) }
+        Self {
+            ids: RequestIds::new(app.engine().random()),
+            router: router(app.clone()),
+            proxy: Proxy::new(app.clone()),
+            app,
+        }
     }
 
     /// Answers one request. Never fails: whatever goes wrong is an answer, too.
@@ -42,7 +50,8 @@ impl Service {
         let id = self.ids.next();
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(id);
-        // What lies elsewhere, a run's own web server above all, has its own manners.
+        // What passes through to somebody else, a run's own web server above all, has its own manners.
+        let passes = self.proxy.is_for_proxy(&request) || forward::is_for_container(request.uri());
         let rate = is_api(request.uri()).then(|| rate::limit_of(request.method(), request.uri().path()));
 
         // A panic is our mistake; it must cost one answer, not the connection's other requests.
@@ -56,6 +65,9 @@ impl Service {
         if let Some(Cause(cause)) = response.extensions_mut().remove::<Cause>() {
             tracing::error!(request.id = %id, error = format!("{cause:#}"), "Failed to answer request {id}");
         }
+        if passes {
+            return response;
+        }
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::try_from(id.to_string()) {
             headers.insert(X_REQUEST_ID, id);
@@ -68,6 +80,14 @@ impl Service {
     }
 
     async fn answer(&self, mut request: Request<Body>) -> Response {
+        // These pass through as they are: nothing below may spell, read or compress them. In boxes, so that every other
+        // request need not carry the room that they take.
+        if self.proxy.is_for_proxy(&request) {
+            return Box::pin(self.proxy.serve(request)).await;
+        }
+        if forward::is_for_container(request.uri()) {
+            return Box::pin(forward::to_container(&self.app, request)).await;
+        }
         match paths::overriding_method(request.method(), request.uri()) {
             Ok(None) => {}
             Ok(Some(method)) => *request.method_mut() = method,

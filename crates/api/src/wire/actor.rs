@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use model::pricing::PricingInfo;
 use model::{
-    Actor, ActorId, ActorStats, DefaultRunOptions, ExampleRunInput, PermissionLevel, TaggedBuild, Timestamp, UserId, Version,
+    Actor, ActorId, ActorStats, DefaultRunOptions, ExampleRunInput, PermissionLevel, TaggedBuild, Timestamp, UserId,
+    Version,
 };
 use serde::Serialize;
 
@@ -50,9 +51,16 @@ pub(crate) struct ActorBody<'a> {
 
 impl<'a> ActorBody<'a> {
     /// The Actor as its owner or, if `own` is false, another user sees it.
-    pub(crate) fn new(actor: &'a Actor, username: &'a str, stats: ActorStats, versions: &'a [Version], own: bool) -> Self {
+    pub(crate) fn new(
+        actor: &'a Actor,
+        username: &'a str,
+        stats: ActorStats,
+        versions: &'a [Version],
+        own: bool,
+    ) -> Self {
         let show_source = own || !actor.is_source_code_hidden;
-        let version = |version| if show_source { VersionBody::new(version) } else { VersionBody::without_source(version) };
+        let version =
+            |version| if show_source { VersionBody::new(version) } else { VersionBody::without_source(version) };
         Self {
             id: actor.id,
             user_id: actor.user_id,
@@ -152,24 +160,27 @@ pub(crate) struct StoreItem {
     title: String,
     name: String,
     username: String,
-    user_full_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_full_name: Option<String>,
     description: String,
     categories: Vec<String>,
-    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     stats: StatsBody,
     current_pricing_info: serde_json::Value,
 }
 
 impl StoreItem {
-    /// The form that the store lists.
-    pub(crate) fn new(actor: &Actor, username: &str, stats: ActorStats, url: String, now: Timestamp) -> Self {
-        let pricing = PricingInfo::in_force(&actor.pricing_infos, now).and_then(|pricing| serde_json::to_value(pricing).ok());
+    /// The form that the store lists; without an `url` it is that for programs.
+    pub(crate) fn new(actor: &Actor, username: &str, stats: ActorStats, url: Option<String>, now: Timestamp) -> Self {
+        let pricing =
+            PricingInfo::in_force(&actor.pricing_infos, now).and_then(|pricing| serde_json::to_value(pricing).ok());
         Self {
             id: actor.id,
             title: actor.title.clone().unwrap_or_else(|| actor.name.clone()),
             name: actor.name.clone(),
             username: username.to_owned(),
-            user_full_name: username.to_owned(),
+            user_full_name: url.is_some().then(|| username.to_owned()),
             description: actor.description.clone().unwrap_or_default(),
             categories: actor.categories.clone(),
             url,

@@ -1,6 +1,13 @@
 //! The platform's spelling of answers: the envelope, lists, and the small bodies that are always the same.
 
+mod actor;
+mod build;
+mod given;
+mod job;
+mod run;
 mod storage;
+mod user;
+mod version;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +19,14 @@ use serde::Serialize;
 
 use crate::layers::Compressible;
 
+pub(crate) use actor::{ActorBody, ActorItem, StoreItem};
+pub(crate) use build::{BuildBody, BuildItem};
+pub(crate) use given::{Given, given};
+pub(crate) use job::Viewer;
+pub(crate) use run::{RunBody, RunItem};
 pub(crate) use storage::{Show, StorageInList, StorageObject};
+pub(crate) use user::{OwnUser, PublicUser, UNLIMITED, limits};
+pub(crate) use version::{EnvVarBody, EnvVarGiven, VersionBody, VersionGiven, check_tag, env_var_exists};
 
 /// `Content-Type` of everything that is JSON (`G13`).
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");

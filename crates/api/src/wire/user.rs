@@ -46,10 +46,7 @@ impl<'a> OwnUser<'a> {
             username: &user.username,
             profile: (!asked_by_run).then_some(Profile { name: &user.username }),
             email: user.email.as_deref().filter(|email| !asked_by_run && !email.is_empty()),
-            proxy: Proxy {
-                password: &user.proxy_password,
-                groups: [],
-            },
+            proxy: Proxy { password: &user.proxy_password, groups: [] },
             plan: Plan::new(memory_mbytes),
             effective_platform_features: FEATURES.into_iter().map(|(name, on)| (name, Feature::new(on))).collect(),
             created_at: user.created_at,

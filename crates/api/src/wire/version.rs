@@ -234,12 +234,14 @@ impl EnvVarGiven {
     pub(crate) fn check(&self) -> Result<(), ApiError> {
         let name = &self.name;
         if name.is_empty() || name.chars().count() > MAX_ENV_NAME || name.contains(['=', '\0']) {
-            let message = format!("Environment variable name \"{name}\" must have 1 to {MAX_ENV_NAME} characters and no \"=\"");
+            let message =
+                format!("Environment variable name \"{name}\" must have 1 to {MAX_ENV_NAME} characters and no \"=\"");
             return Err(ApiError::new(Problem::InvalidValue, message));
         }
         let value = self.value.as_deref().unwrap_or_default();
         if value.contains('\0') || value.chars().count() > MAX_ENV_VALUE {
-            let message = format!("Value of environment variable \"{name}\" must have at most {MAX_ENV_VALUE} characters");
+            let message =
+                format!("Value of environment variable \"{name}\" must have at most {MAX_ENV_VALUE} characters");
             return Err(ApiError::new(Problem::InvalidValue, message));
         }
         Ok(())
@@ -291,7 +293,9 @@ pub(crate) fn check_tag(tag: &str) -> Result<(), ApiError> {
     if is_word && model::parse_build_number(tag).is_none() {
         return Ok(());
     }
-    let message = format!("Build tag \"{tag}\" must have 1 to 63 letters, digits, hyphens, underscores or dots, and not the form of a build number");
+    let message = format!(
+        "Build tag \"{tag}\" must have 1 to 63 letters, digits, hyphens, underscores or dots, and not the form of a build number"
+    );
     Err(ApiError::new(Problem::InvalidValue, message))
 }
 
@@ -320,7 +324,8 @@ fn check_files(files: &mut [SourceFile]) -> Result<(), ApiError> {
         file.format.get_or_insert(FileFormat::Text);
     }
     if size > MAX_SOURCE_FILES {
-        let message = format!("Source files have {size} bytes in all, but at most {MAX_SOURCE_FILES} are allowed; use a tarball");
+        let message =
+            format!("Source files have {size} bytes in all, but at most {MAX_SOURCE_FILES} are allowed; use a tarball");
         return Err(ApiError::new(Problem::VersionsSizeExceeded, message));
     }
     Ok(())

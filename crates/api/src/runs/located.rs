@@ -1,0 +1,86 @@
+//! The run that an address means.
+//!
+//! A run has three addresses: its own, one below its Actor, and that of the Actor's last run. Handlers do not know which it
+//! was; the names of the path's parameters tell.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use engine::Caller;
+use http::request::Parts;
+use model::Run;
+use store::Noun;
+
+use crate::access;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::{Auth, MaybeAuth, Params, PathParams};
+use crate::wire::Viewer;
+
+/// A run that the caller may read, without a token as well if it is open (`AUTH-8`, `AUTH-9`).
+///
+/// # Errors
+/// `404`, of a type that tells a missing token from a missing run as far as it may be told (`AUTH-10`).
+#[derive(Clone, Debug)]
+pub(crate) struct SeenRun {
+    pub(crate) run: Arc<Run>,
+    pub(crate) viewer: Viewer,
+}
+
+/// A run of the caller's own, to be changed.
+///
+/// # Errors
+/// `401` without a token, `404` if it is not the caller's.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnRun {
+    pub(crate) run: Arc<Run>,
+    pub(crate) caller: Caller,
+}
+
+impl FromRequestParts<App> for SeenRun {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let MaybeAuth(caller) = MaybeAuth::from_request_parts(parts, app).await?;
+        let path = PathParams::from_request_parts(parts, app).await?;
+        let run = match path.find("runId") {
+            Some(id) => access::readable_run(app, caller.as_ref(), id).await?,
+            None => last_run(parts, app, &path, caller.as_ref()).await?,
+        };
+        check_actor(app, &path, &run, caller.as_ref()).await?;
+        let viewer = Viewer::of(caller.as_ref().map(|caller| &caller.user.id), &run.user_id);
+        Ok(Self { run, viewer })
+    }
+}
+
+impl FromRequestParts<App> for OwnRun {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Auth(caller) = Auth::from_request_parts(parts, app).await?;
+        let path = PathParams::from_request_parts(parts, app).await?;
+        let run = match path.find("runId") {
+            Some(id) => access::own_run(app, &caller, id).await?,
+            None => last_run(parts, app, &path, Some(&caller)).await?,
+        };
+        check_actor(app, &path, &run, Some(&caller)).await?;
+        Ok(Self { run, caller })
+    }
+}
+
+/// "Last" needs a token always (`LAST-6`).
+async fn last_run(parts: &Parts, app: &App, path: &PathParams, caller: Option<&Caller>) -> Result<Arc<Run>, ApiError> {
+    let caller = caller.ok_or_else(ApiError::token_not_provided)?;
+    access::last_run(app, caller, path.get("actorId"), &Params::of(&parts.uri)).await
+}
+
+/// A run is found below its own Actor only (`RUNS-1`).
+async fn check_actor(app: &App, path: &PathParams, run: &Run, caller: Option<&Caller>) -> Result<(), ApiError> {
+    let (Some(actor), Some(_)) = (path.find("actorId"), path.find("runId")) else { return Ok(()) };
+    match access::find_actor(app, caller, actor).await? {
+        Some(actor) if actor.id == run.actor_id => Ok(()),
+        // The Actor may have been deleted; its runs stay (ACT-8).
+        None if actor == run.actor_id.as_str() => Ok(()),
+        _ => Err(ApiError::not_found(Noun::Run)),
+    }
+}

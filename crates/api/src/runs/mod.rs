@@ -1,0 +1,53 @@
+//! Runs (sections 8 to 12 of the contract).
+
+mod change;
+mod list;
+mod located;
+mod show;
+mod start;
+mod sync;
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::app::App;
+use crate::logs;
+
+pub(crate) use located::{OwnRun, SeenRun};
+pub(crate) use show::wait_for_finish;
+pub(crate) use start::asked;
+
+/// The addresses of runs. `/v2/actors/{actorId}/runs/{runId}` and the last run are the same run under other names.
+pub(crate) fn router() -> Router<App> {
+    let (single, below_actor, last) =
+        ("/v2/actor-runs/{runId}", "/v2/actors/{actorId}/runs/{runId}", "/v2/actors/{actorId}/runs/last");
+    let mut router = Router::new()
+        .route("/v2/actor-runs", get(list::all))
+        .route("/v2/actors/{actorId}/runs", get(list::of_actor).post(start::start))
+        .route("/v2/actors/{actorId}/run-sync", get(sync::record_without_input).post(sync::record))
+        .route("/v2/actors/{actorId}/run-sync-get-dataset-items", get(sync::items_without_input).post(sync::items))
+        .route(single, get(show::show).put(change::update).delete(change::delete))
+        .route(below_actor, get(show::show))
+        .route(last, get(show::show))
+        .route(&format!("{single}/charge"), post(change::charge));
+    for (path, methods) in operations() {
+        for prefix in [single, below_actor, last] {
+            // What has ended is resurrected by its id, not by its place in a list (LAST-3).
+            if !(prefix == last && path == "/resurrect") {
+                router = router.route(&format!("{prefix}{path}"), methods.clone());
+            }
+        }
+    }
+    router
+}
+
+/// What follows the address of a run and means the same under each of them.
+fn operations() -> [(&'static str, MethodRouter<App>); 5] {
+    [
+        ("/abort", post(change::abort)),
+        ("/metamorph", post(change::metamorph)),
+        ("/reboot", post(change::reboot)),
+        ("/resurrect", post(change::resurrect)),
+        ("/log", get(logs::of_run)),
+    ]
+}

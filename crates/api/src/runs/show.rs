@@ -1,0 +1,62 @@
+//! A run as it is, or as it is when it has ended.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use model::Run;
+
+use super::SeenRun;
+use crate::app::App;
+use crate::error::Answer;
+use crate::extract::Params;
+use crate::wire::{self, RunBody, Viewer};
+
+/// Longest wait of one call (`WAIT-2`).
+const MAX_WAIT_SECS: f64 = 60.0;
+
+/// `GET …/runs/{runId}` and its like, which may wait for the end (`WAIT-1`).
+pub(super) async fn show(State(app): State<App>, SeenRun { run, viewer }: SeenRun, params: Params) -> Answer {
+    let wait = wait_for_finish(&params);
+    let run = match wait.is_zero() || run.status.is_terminal() {
+        true => run,
+        false => app.engine().wait_for_run(&run.id, wait).await?,
+    };
+    Ok(answer(&app, &run, viewer, StatusCode::OK))
+}
+
+/// The answer that shows a run.
+pub(super) fn answer(app: &App, run: &Run, viewer: Viewer, status: StatusCode) -> Response {
+    wire::data(status, &RunBody::new(run, viewer, app.engine_config(), app.now()))
+}
+
+/// `waitForFinish`: seconds, cut to a minute; what is no number means not to wait (`WAIT-2`).
+pub(crate) fn wait_for_finish(params: &Params) -> Duration {
+    let asked = params.text("waitForFinish").and_then(|text| text.trim().parse::<f64>().ok());
+    Duration::from_secs_f64(asked.filter(|secs| !secs.is_nan()).unwrap_or_default().clamp(0.0, MAX_WAIT_SECS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_cut_to_a_minute_and_never_refused() {
+        for (text, secs) in [
+            ("", 0.0),
+            ("0", 0.0),
+            ("2", 2.0),
+            ("60", 60.0),
+            ("999999", 60.0),
+            ("inf", 60.0),
+            ("1.5", 1.5),
+            ("-1", 0.0),
+            ("NaN", 0.0),
+            ("soon", 0.0),
+        ] {
+            let params = Params::of(&format!("/?waitForFinish={text}").parse().unwrap());
+            assert_eq!(wait_for_finish(&params).as_secs_f64(), secs, "{text}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Starting runs (section 9 of the contract).
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, State};
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use engine::{Asked, Caller, RunInput, RunOptionsGiven, StartRun};
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use model::{Actor, Origin, PermissionLevel, Run};
+
+use super::show;
+use crate::access;
+use crate::app::App;
+use crate::error::{Answer, ApiError};
+use crate::extract::{Auth, FromParams, Params, PathParams, WholeBody};
+use crate::layers::Peer;
+use crate::wire::{self, RunBody, Viewer};
+
+/// How a run is asked for in a query (`START-3`).
+pub(super) struct StartParams {
+    given: RunOptionsGiven,
+    force_permission_level: Option<PermissionLevel>,
+}
+
+impl FromParams for StartParams {
+    fn from_params(params: &Params) -> Result<Self, ApiError> {
+        let force_permission_level = match params.non_empty("forcePermissionLevel").as_deref() {
+            None => None,
+            Some("LIMITED_PERMISSIONS") => Some(PermissionLevel::LimitedPermissions),
+            Some("FULL_PERMISSIONS") => Some(PermissionLevel::FullPermissions),
+            Some(_) => {
+                let message = "Parameter \"forcePermissionLevel\" must be one of LIMITED_PERMISSIONS, FULL_PERMISSIONS";
+                return Err(ApiError::invalid_request(message));
+            }
+        };
+        check_webhooks(params)?;
+        Ok(Self { given: options(params)?, force_permission_level })
+    }
+}
+
+/// The options of a run that a query gives (`START-3`, `RESUR-1`).
+pub(super) fn options(params: &Params) -> Result<RunOptionsGiven, ApiError> {
+    Ok(RunOptionsGiven {
+        build: params.non_empty("build").map(Into::into),
+        timeout_secs: whole(params, "timeout")?,
+        memory_mbytes: whole(params, "memory")?,
+        max_items: whole(params, "maxItems")?,
+        max_total_charge_usd: match params.non_empty("maxTotalChargeUsd") {
+            Some(text) => Some(text.parse().map_err(|_| not_a_number("maxTotalChargeUsd"))?),
+            None => None,
+        },
+        restart_on_error: params.maybe_flag("restartOnError")?,
+    })
+}
+
+/// A whole number that may be out of bounds, for which the engine has better words than we.
+fn whole(params: &Params, name: &str) -> Result<Option<i64>, ApiError> {
+    let Some(text) = params.non_empty(name) else { return Ok(None) };
+    let number = text.parse::<i64>().ok().or_else(|| {
+        let number = text.parse::<f64>().ok()?;
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, and what is that large is refused anyway")]
+        (number.is_finite() && number.fract() == 0.0).then_some(number as i64)
+    });
+    number.map(Some).ok_or_else(|| not_a_number(name))
+}
+
+fn not_a_number(name: &str) -> ApiError {
+    ApiError::invalid_request(format!("Parameter \"{name}\" is invalid: it must be a number"))
+}
+
+/// Refuses webhooks that cannot be decoded (`START-14`). Nothing delivers webhooks yet.
+fn check_webhooks(params: &Params) -> Result<(), ApiError> {
+    let Some(encoded) = params.non_empty("webhooks") else { return Ok(()) };
+    let refused = |why: &str| ApiError::invalid_request(format!("Parameter \"webhooks\" is invalid: {why}"));
+    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    // A plus sign that was not encoded has become a space.
+    let encoded = encoded.replace(' ', "+");
+    let decoded = GeneralPurpose::new(&STANDARD, lenient)
+        .decode(&encoded)
+        .or_else(|_| GeneralPurpose::new(&URL_SAFE, lenient).decode(&encoded))
+        .map_err(|_| refused("it must be base64"))?;
+    let webhooks: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_slice(&decoded).map_err(|_| refused("it must be a JSON array of objects in base64"))?;
+    for webhook in &webhooks {
+        let url = webhook.get("requestUrl").and_then(serde_json::Value::as_str).unwrap_or_default();
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(refused("each webhook needs a \"requestUrl\""));
+        }
+        let events = webhook.get("eventTypes").and_then(serde_json::Value::as_array);
+        if !events.is_some_and(|events| !events.is_empty() && events.iter().all(serde_json::Value::is_string)) {
+            return Err(refused("each webhook needs \"eventTypes\""));
+        }
+    }
+    Ok(())
+}
+
+/// A request to start a run, but for its body.
+pub(super) struct Asking {
+    pub(super) caller: Caller,
+    actor: Arc<Actor>,
+    start: StartParams,
+    asked: Asked,
+    content_type: Option<String>,
+}
+
+impl FromRequestParts<App> for Asking {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Auth(caller) = Auth::from_request_parts(parts, app).await?;
+        let start = StartParams::from_params(&Params::of(&parts.uri))?;
+        let path = PathParams::from_request_parts(parts, app).await?;
+        let actor = access::visible_actor(app, &caller, path.get("actorId")).await?;
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let asked = asked(&caller, parts);
+        Ok(Self { caller, actor, start, asked, content_type: content_type.filter(|text| !text.is_empty()) })
+    }
+}
+
+impl Asking {
+    /// Starts the run with `body` as its input; none if it is empty (`START-17`).
+    pub(super) async fn launch(self, app: &App, body: Bytes) -> Result<Arc<Run>, ApiError> {
+        let input = (!body.is_empty()).then_some(RunInput { body, content_type: self.content_type });
+        let StartParams { given, force_permission_level } = self.start;
+        let start = StartRun { given, force_permission_level, input, asked: self.asked, task: None };
+        Ok(app.engine().start_run(&self.caller, &self.actor, start).await?)
+    }
+}
+
+/// `POST /v2/actors/{actorId}/runs` (`START-1`).
+pub(super) async fn start(
+    State(app): State<App>,
+    asking: Asking,
+    params: Params,
+    WholeBody(body): WholeBody,
+) -> Answer {
+    let run = asking.launch(&app, body).await?;
+    let wait = show::wait_for_finish(&params);
+    let run = if wait.is_zero() { run } else { app.engine().wait_for_run(&run.id, wait).await? };
+    let body = RunBody::new(&run, Viewer::Owner, app.engine_config(), app.now());
+    Ok(wire::created(&app.public_url(&format!("actor-runs/{}", run.id)), &body))
+}
+
+/// Who asks for a run or build, and from where (`RUN-11`, `RUN-20`, `HTTP-25`).
+pub(crate) fn asked(caller: &Caller, parts: &Parts) -> Asked {
+    let text =
+        |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
+    let by_token = if caller.run.is_some() { Origin::Actor } else { Origin::Api };
+    let peer = parts.extensions.get::<Peer>();
+    Asked {
+        origin: text("x-apify-request-origin").and_then(Origin::parse).unwrap_or(by_token),
+        client_ip: peer.map(|Peer(peer)| peer.ip().to_canonical().to_string()),
+        user_agent: text(USER_AGENT.as_str()).map(str::to_owned),
+        workflow_key: text("x-apify-workflow-key").map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose;
+
+    use super::*;
+    use crate::error::Problem;
+
+    fn params(query: &str) -> Params {
+        Params::of(&format!("/?{query}").parse().unwrap())
+    }
+
+    #[test]
+    fn webhooks_are_read_in_both_alphabets_and_refused_if_they_cannot_be() {
+        let good = r#"[{"eventTypes":["ACTOR.RUN.SUCCEEDED"],"requestUrl":"http://example.com/??>>"}]"#;
+        for encoded in [
+            general_purpose::STANDARD.encode(good),
+            general_purpose::STANDARD.encode(good).replace('=', "%3D").replace('+', "%2B").replace('/', "%2F"),
+            general_purpose::URL_SAFE_NO_PAD.encode(good),
+            general_purpose::STANDARD.encode("[]"),
+            String::new(),
+        ] {
+            assert!(check_webhooks(&params(&format!("webhooks={encoded}"))).is_ok(), "{encoded}");
+        }
+        for bad in
+            ["{}", "[1]", "[{}]", r#"[{"eventTypes":[],"requestUrl":"http://x"}]"#, r#"[{"eventTypes":["A"]}]"#, "x"]
+        {
+            let encoded = general_purpose::URL_SAFE_NO_PAD.encode(bad);
+            let refused = check_webhooks(&params(&format!("webhooks={encoded}"))).unwrap_err();
+            assert_eq!(refused.problem(), Problem::InvalidRequest, "{bad}");
+        }
+        assert!(check_webhooks(&params("webhooks=!!!")).is_err());
+    }
+
+    #[test]
+    fn options_are_read_by_the_names_that_queries_have() {
+        let given = options(&params(
+            "timeout=0&memory=256&build=beta&maxItems=5&maxTotalChargeUsd=1.5&restartOnError=1&unknown=x",
+        ));
+
+        let given = given.unwrap();
+        assert_eq!((given.timeout_secs, given.memory_mbytes, given.max_items), (Some(0), Some(256), Some(5)));
+        assert_eq!((given.build.as_deref(), given.max_total_charge_usd), (Some("beta"), Some(1.5)));
+        assert_eq!(given.restart_on_error, Some(true));
+        assert_eq!(options(&params("timeout=&memory=1024.0")).unwrap().memory_mbytes, Some(1024));
+        for bad in
+            ["timeout=soon", "memory=1.5", "memory=NaN", "maxItems=all", "maxTotalChargeUsd=much", "restartOnError=2"]
+        {
+            assert!(options(&params(bad)).is_err(), "{bad}");
+        }
+    }
+}
