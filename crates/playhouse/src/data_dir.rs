@@ -1,0 +1,194 @@
+//! The data directory: its format, its lock, its secrets.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use model::Random;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::exit::{DATA_DIR_IN_USE, Failure};
+
+/// Layout that this binary writes.
+const FORMAT: &str = "1";
+
+/// An open data directory. Nobody else opens it while this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Held for its lock.
+    _lock: Flock<File>,
+}
+
+impl DataDir {
+    /// Opens a data directory, or makes one. Only its owner may look inside.
+    ///
+    /// # Errors
+    /// A [`Failure`] with [`DATA_DIR_IN_USE`] if another process has it open; others if it cannot be used or is of a newer format.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
+        let lock = lock(&path)?;
+        let format = path.join("FORMAT");
+        match std::fs::read_to_string(&format) {
+            Ok(text) if text.trim() == FORMAT => {}
+            Ok(text) => bail!(
+                "{} has format {}, and this version knows {FORMAT}: use the version that made it, or a newer one",
+                path.display(),
+                text.trim()
+            ),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_private(&format, FORMAT)?,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", format.display())),
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The socket on which a running server takes orders of the command line.
+    pub fn control_socket(path: &Path) -> PathBuf {
+        path.join("control.sock")
+    }
+
+    /// The server's secret, which signs run tokens and seals secret values. Made at the first call.
+    pub fn secret(&self, random: &dyn Random) -> anyhow::Result<[u8; 32]> {
+        let path = self.path.join("secret");
+        let text = match read_private(&path)? {
+            Some(text) => text,
+            None => {
+                let mut secret = [0; 32];
+                random.fill(&mut secret);
+                let text = model::hex::encode(&secret);
+                write_private(&path, &text)?;
+                text
+            }
+        };
+        model::hex::decode(text.trim()).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// The local operator's token, if there is one: what `playhouse env` prints.
+    pub fn operator_token(path: &Path) -> anyhow::Result<Option<String>> {
+        Ok(read_private(&path.join("operator-token"))?.map(|text| text.trim().to_owned()))
+    }
+
+    /// Keeps the local operator's token.
+    pub fn set_operator_token(&self, token: &str) -> anyhow::Result<()> {
+        write_private(&self.path.join("operator-token"), token)
+    }
+
+    /// Keeps the address that the server answers at, for commands that look for it.
+    pub fn set_url(&self, url: &str) -> anyhow::Result<()> {
+        write_private(&self.path.join("url"), url)
+    }
+
+    /// The address that the last server answered at.
+    pub fn url(path: &Path) -> anyhow::Result<Option<String>> {
+        Ok(read_private(&path.join("url"))?.map(|text| text.trim().to_owned()))
+    }
+}
+
+fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
+    let lock_path = path.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .with_context(|| format!("cannot open {}", lock_path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut locked) => {
+            locked.set_len(0)?;
+            write!(locked, "{}", std::process::id())?;
+            Ok(locked)
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).ok();
+            Err(Failure::new(
+                DATA_DIR_IN_USE,
+                format!(
+                    "{} is in use by another playhouse (process {holder}).\n\
+                     Stop that one, or give this one another directory with --data-dir",
+                    path.display()
+                ),
+            )
+            .into())
+        }
+        Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", lock_path.display())),
+    }
+}
+
+fn read_private(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Writes a small file whole or not at all, readable by its owner only.
+pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .tempfile_in(directory)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::random::SystemRandom;
+
+    #[test]
+    fn a_second_server_is_refused_with_the_process_that_holds_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DataDir::open(directory.path()).unwrap();
+
+        let refused = DataDir::open(directory.path()).unwrap_err();
+
+        assert_eq!(refused.downcast_ref::<Failure>().unwrap().code, DATA_DIR_IN_USE);
+        assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+        drop(first);
+        DataDir::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn the_secret_stays_and_only_its_owner_can_read_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(directory.path()).unwrap();
+
+        let secret = data_dir.secret(&SystemRandom).unwrap();
+
+        assert_ne!(secret, [0; 32]);
+        assert_eq!(data_dir.secret(&SystemRandom).unwrap(), secret);
+        let mode = std::fs::metadata(data_dir.path().join("secret")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("FORMAT"), "2").unwrap();
+
+        assert!(DataDir::open(directory.path()).unwrap_err().to_string().contains("format 2"));
+    }
+}

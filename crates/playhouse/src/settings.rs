@@ -1,0 +1,185 @@
+//! Settings of the server: each is a flag, an environment variable and a key of the TOML file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::exit::{Failure, USAGE};
+
+/// Port that the official CLI takes for a local server (`CLI-1`).
+pub const DEFAULT_PORT: u16 = 3333;
+
+/// What can be set, each `None` where it was not. Flags win over variables, those over the file, and that over the defaults.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Directory that holds everything: data, builds, logs, secrets [default: ./playhouse-data]
+    #[arg(long, env = "PLAYHOUSE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address to listen on [default: 127.0.0.1:3333]
+    #[arg(long, env = "PLAYHOUSE_LISTEN", value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+
+    /// Address under which clients reach the server, if not the one it listens on (behind a proxy, in a container)
+    #[arg(long, env = "PLAYHOUSE_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Where builds and runs are executed [default: auto]
+    #[arg(long, env = "PLAYHOUSE_DRIVER", value_enum)]
+    pub driver: Option<DriverChoice>,
+
+    /// Megabytes of memory that runs and builds may hold together [default: three quarters of the machine's]
+    #[arg(long, env = "PLAYHOUSE_MEMORY_MBYTES", value_name = "MB")]
+    pub memory_mbytes: Option<u32>,
+
+    /// Password of the web pages; needed to listen on anything but loopback
+    #[arg(long, env = "PLAYHOUSE_CONSOLE_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    pub console_password: Option<String>,
+
+    /// How to write the server's own log [default: text on a terminal, json otherwise]
+    #[arg(long, env = "PLAYHOUSE_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+
+    /// What the server's own log tells: error, warn, info, debug, or a filter such as info,playhouse_engine=debug [default: info]
+    #[arg(long, env = "PLAYHOUSE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// Which driver to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriverChoice {
+    /// The best one that this machine offers; today the process driver.
+    #[default]
+    Auto,
+    /// Plain processes of this machine, isolated as far as its kernel allows.
+    Process,
+}
+
+/// How to write the server's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// These settings, and those of `file` where these are silent.
+    pub fn or(self, file: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(file.data_dir),
+            listen: self.listen.or(file.listen),
+            public_url: self.public_url.or(file.public_url),
+            driver: self.driver.or(file.driver),
+            memory_mbytes: self.memory_mbytes.or(file.memory_mbytes),
+            console_password: self.console_password.or(file.console_password),
+            log_format: self.log_format.or(file.log_format),
+            log: self.log.or(file.log),
+        }
+    }
+
+    /// Reads a TOML file. Relative paths in it are relative to the working directory, as on the command line.
+    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text)
+            .map_err(|error| Failure::new(USAGE, format!("{} is not valid: {error}", path.display())).into())
+    }
+
+    /// The data directory in force.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| PathBuf::from("playhouse-data"))
+    }
+
+    /// The address in force.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))
+    }
+
+    /// Refuses what would be unsafe or cannot work.
+    pub fn check(&self) -> Result<(), Failure> {
+        let listen = self.listen();
+        if !listen.ip().is_loopback() && self.console_password.as_deref().unwrap_or_default().is_empty() {
+            return Err(Failure::new(
+                USAGE,
+                format!(
+                    "{listen} can be reached from other machines, and the web pages have no password.\n\
+                     Set one with PLAYHOUSE_CONSOLE_PASSWORD (or console-password in the configuration file),\n\
+                     or listen on loopback only: --listen 127.0.0.1:{DEFAULT_PORT}"
+                ),
+            ));
+        }
+        if let Some(url) = &self.public_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            return Err(Failure::new(USAGE, format!("--public-url {url} must begin with http:// or https://")));
+        }
+        Ok(())
+    }
+}
+
+/// The commented reference file: every key with its help and its variable. A test keeps the one in the documentation true.
+#[cfg(test)]
+fn reference() -> String {
+    let command = Settings::augment_args(clap::Command::new("playhouse"));
+    let mut text = String::from(
+        "# Every setting of `playhouse serve`. Pass the file with --config, or put it at\n\
+         # $XDG_CONFIG_HOME/playhouse/config.toml or /etc/playhouse/config.toml.\n\
+         # A flag wins over its environment variable, and that over this file.\n",
+    );
+    for argument in command.get_arguments() {
+        let Some(key) = argument.get_long() else { continue };
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let values: Vec<String> = argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+        text.push_str(&format!("\n# {help}\n# Flag --{key}, variable {variable}"));
+        if !values.is_empty() {
+            text.push_str(&format!(", one of: {}", values.join(", ")));
+        }
+        text.push_str(&format!("\n# {key} = …\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_port_needs_a_password() {
+        let open = Settings { listen: Some(SocketAddr::from(([0, 0, 0, 0], 3333))), ..Settings::default() };
+
+        assert_eq!(open.check().unwrap_err().code, USAGE);
+        assert!(Settings { console_password: Some("secret".to_owned()), ..open }.check().is_ok());
+        assert!(Settings::default().check().is_ok());
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let flags = Settings { memory_mbytes: Some(1), ..Settings::default() };
+        let file: Settings = toml::from_str("memory-mbytes = 2\nlog = 'debug'").unwrap();
+
+        let settings = flags.or(file);
+
+        assert_eq!(settings.memory_mbytes, Some(1));
+        assert_eq!(settings.log.as_deref(), Some("debug"));
+        assert!(toml::from_str::<Settings>("no-such-key = 1").is_err());
+    }
+
+    #[test]
+    fn the_reference_in_the_docs_is_the_one_that_the_code_makes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/playhouse.toml");
+        let made = reference();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &made).unwrap();
+        }
+
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), made, "run with UPDATE_DOCS=1 to renew it");
+    }
+}

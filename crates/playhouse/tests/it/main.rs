@@ -1,0 +1,8 @@
+//! The real binary from outside: what survives when it is killed, and in which order it syncs and answers.
+//!
+//! Each test starts `playhouse serve` on a directory of its own and talks HTTP to it.
+
+mod command_line;
+mod durability;
+mod kill;
+mod server;
