@@ -106,11 +106,7 @@ fn files_and_directories_go_where_docker_puts_them() {
         (&["../../package.json"], "/", &["package.json=package.json"]),
         (&["./src/../package.json"], "/tmp", &["tmp/package.json=package.json"]),
         (&["package.json"], "/usr", &["usr/package.json=package.json"]),
-        (
-            &["package*.json"],
-            "/app/",
-            &["app/package-lock.json=package-lock.json", "app/package.json=package.json"],
-        ),
+        (&["package*.json"], "/app/", &["app/package-lock.json=package-lock.json", "app/package.json=package.json"]),
         (&["pack[a-z]ge?json"], "/new", &["new=package.json"]),
         (&["s*/main.js"], "/new", &["new=src/main.js"]),
         (&["nothing*"], "/new/", &[]),
@@ -156,8 +152,12 @@ fn dockerignore_holds_for_everything_that_is_copied() {
     let scene = Scene::new().with(&FILES).with(&["context/node_modules/a/b.js", "context/src/.env"]);
     let scene = scene.ignoring("node_modules\n**/.env\nsrc/deep\n!src/deep/a.js\n*.json\n!package.json\nempty\nlink");
 
-    let expected =
-        ["new/package.json=package.json", "new/src/deep/a.js=src/deep/a.js", "new/src/main.js=src/main.js", "new/src/out -> ../../../../etc/passwd"];
+    let expected = [
+        "new/package.json=package.json",
+        "new/src/deep/a.js=src/deep/a.js",
+        "new/src/main.js=src/main.js",
+        "new/src/out -> ../../../../etc/passwd",
+    ];
     assert_eq!(scene.copy(&["."], "/new/").unwrap(), expected);
 }
 
@@ -232,7 +232,8 @@ fn modes_are_kept_and_privileges_are_not() {
     fs::set_permissions(context.join("dir/a"), fs::Permissions::from_mode(0o400)).unwrap();
     scene.copy(&["."], "/new/").unwrap();
 
-    let mode = |path: &str| scene.dir.path().join("upper/new").join(path).metadata().unwrap().permissions().mode() & 0o7777;
+    let mode =
+        |path: &str| scene.dir.path().join("upper/new").join(path).metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode("run.sh"), mode("dir/a")), (0o755, 0o400));
 }
 
@@ -256,6 +257,7 @@ fn the_fingerprint_of_a_copy_changes_with_what_is_copied_and_nothing_else() {
     assert_ne!(plain, print(&|_| (), "/other/"));
     assert_ne!(plain, print(&|context| fs::write(context.join("a"), "x").unwrap(), "/app/"));
     assert_ne!(plain, print(&|context| fs::write(context.join("new"), "").unwrap(), "/app/"));
-    let executable = |context: &Path| fs::set_permissions(context.join("a"), fs::Permissions::from_mode(0o755)).unwrap();
+    let executable =
+        |context: &Path| fs::set_permissions(context.join("a"), fs::Permissions::from_mode(0o755)).unwrap();
     assert_ne!(plain, print(&executable, "/app/"));
 }
