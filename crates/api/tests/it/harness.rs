@@ -12,8 +12,10 @@ use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use api::{ApiConfig, App, Service};
+use model::RunId;
+use playhouse_api::{ApiConfig, App, Service};
 use axum::body::Body;
+use drivers::fake::Call;
 use bytes::Bytes;
 use engine::testing::TestEngine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -72,6 +74,16 @@ impl TestServer {
         let id = self.given("datasets").await;
         self.post(&format!("/v2/datasets/{id}/items")).json(items).await.expect(201);
         id
+    }
+
+    /// The token that the newest life of a run was started with.
+    pub fn run_token(&self, run: &RunId) -> String {
+        let calls = self.engine.driver.calls();
+        let started = calls.iter().rev().find_map(|call| match call {
+            Call::StartRun(spec) if spec.job.id == run.as_str() => spec.env.get("APIFY_TOKEN").cloned(),
+            _ => None,
+        });
+        started.expect("a run that was started")
     }
 
     /// Makes another user and returns a token of theirs.
@@ -137,8 +149,10 @@ impl<'a> IntoFuture for Ask<'a> {
             self.request.headers_mut().insert("authorization", value);
         }
         let what = format!("{} {}", self.request.method(), self.request.uri());
+        let Self { server, request, .. } = self;
         Box::pin(async move {
-            let response = self.server.service.call(self.request, SocketAddr::from(([127, 0, 0, 1], 50_000))).await;
+            let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+            let response = server.service.call(request, peer).await;
             let (parts, body) = response.into_parts();
             let (body, broken) = match body.collect().await {
                 Ok(body) => (body.to_bytes(), None),

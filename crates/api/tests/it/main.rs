@@ -8,8 +8,8 @@ mod harness;
 mod http;
 
 // Storages
-// mod access;
+mod access;
 // mod datasets;
 // mod key_value_stores;
 // mod request_queues;
-// mod storages;
+mod storages;
