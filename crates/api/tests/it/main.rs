@@ -9,7 +9,7 @@ mod http;
 
 // Storages
 mod access;
-// mod datasets;
+mod datasets;
 // mod key_value_stores;
 // mod request_queues;
 mod storages;
