@@ -10,6 +10,6 @@ mod http;
 // Storages
 mod access;
 mod datasets;
-// mod key_value_stores;
-// mod request_queues;
+mod key_value_stores;
+mod request_queues;
 mod storages;
