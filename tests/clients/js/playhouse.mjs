@@ -4,7 +4,6 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -14,7 +13,7 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 export const binary = process.env.PLAYHOUSE_BIN ?? join(here, '../../../target/debug/playhouse');
 export const actorsDirectory = join(here, '../../actors');
 
-/** Starts a server; it is stopped after the tests of the file. `args` replace the usual throw-away data directory. */
+/** Starts a server; it is stopped when the tests of the file are done. `args` replace the usual throw-away data directory. */
 export async function startPlayhouse(args = ['--ephemeral']) {
     const directory = mkdtempSync(join(tmpdir(), 'playhouse-test-'));
     const readyFile = join(directory, 'ready.json');
@@ -27,15 +26,17 @@ export async function startPlayhouse(args = ['--ephemeral']) {
         ...ready,
         process: child,
         directory,
-        client: new ApifyClient({ baseUrl: ready.url, token: ready.token, maxRetries: 0 }),
+        client: new ApifyClient({ baseUrl: ready.url, publicBaseUrl: ready.url, token: ready.token, maxRetries: 0 }),
         anonymous: new ApifyClient({ baseUrl: ready.url, maxRetries: 0 }),
         async stop(signal = 'SIGTERM') {
             child.kill(signal);
             await ended;
         },
     };
-    after(async () => {
-        await server.stop('SIGTERM');
+    // The test runner ends when nothing holds it; then the server goes, too.
+    child.unref();
+    process.once('exit', () => {
+        child.kill('SIGTERM');
         rmSync(directory, { recursive: true, force: true });
     });
     return server;
@@ -94,7 +95,7 @@ export async function startSite(pages) {
         response.end(`<!doctype html><title>Page ${number}</title><h1>Page ${number}</h1>${links.join(' ')}`);
     });
     await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
-    after(() => site.close());
+    site.unref();
     return { url: `http://127.0.0.1:${site.address().port}`, hits };
 }
 

@@ -138,7 +138,7 @@ describe('request queues', () => {
         assert.equal(added.wasAlreadyPresent, false);
         assert.equal((await queue.addRequest({ url: 'http://example.com', uniqueKey: 'http://example.com' })).wasAlreadyPresent, true);
         const many = Array.from({ length: 60 }, (_, index) => ({ url: `http://example.com/${index}`, uniqueKey: `${index}` }));
-        const batch = await queue.batchAddRequests(many);
+        const batch = await queue.batchAddRequests(many, { maxParallel: 1 });
         assert.equal(batch.processedRequests.length, 60);
         assert.equal(batch.unprocessedRequests.length, 0);
         await queue.addRequest({ url: 'http://example.com/first', uniqueKey: 'first' }, { forefront: true });
@@ -181,7 +181,7 @@ describe('request queues', () => {
         await queue.batchAddRequests(Array.from({ length: 30 }, (_, index) => ({ url: `http://example.com/${index}`, uniqueKey: `${index}` })));
 
         const seen = [];
-        for await (const page of queue.paginateRequests({ limit: 7 })) seen.push(...page.items.map((item) => item.uniqueKey));
+        for await (const page of queue.paginateRequests({ maxPageLimit: 7 })) seen.push(...page.items.map((item) => item.uniqueKey));
 
         assert.equal(new Set(seen).size, 30);
         const deleted = await queue.batchDeleteRequests([{ uniqueKey: '1' }, { uniqueKey: '2' }]);
