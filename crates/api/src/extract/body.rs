@@ -13,7 +13,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use store::ByteStream;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
 use crate::app::App;
@@ -59,30 +59,24 @@ impl Encoding {
     }
 
     /// Reads what is behind the encoding. Truncated and corrupt data are errors.
-    pub(crate) fn decode<R>(self, mut encoded: R) -> impl Future<Output = io::Result<Box<dyn AsyncRead + Send + Unpin>>>
+    pub(crate) async fn decode<R>(self, mut encoded: R) -> io::Result<Box<dyn AsyncRead + Send + Unpin>>
     where
-        R: tokio::io::AsyncBufRead + Send + Unpin + 'static,
+        R: AsyncBufRead + Send + Unpin + 'static,
     {
-        async move {
-            Ok(match self {
-                Self::Brotli => Box::new(BrotliDecoder::new(encoded)) as _,
-                Self::Gzip => {
-                    let mut decoder = GzipDecoder::new(encoded);
-                    decoder.multiple_members(true);
-                    Box::new(decoder) as _
-                }
-                Self::Deflate => {
-                    // `deflate` means zlib, but some clients send it without zlib's two bytes of header.
-                    let start = encoded.fill_buf().await?;
-                    let is_zlib = start.first().is_some_and(|first| first & 0x0f == 8);
-                    if is_zlib {
-                        Box::new(ZlibDecoder::new(encoded)) as _
-                    } else {
-                        Box::new(DeflateDecoder::new(encoded)) as _
-                    }
-                }
-            })
-        }
+        Ok(match self {
+            Self::Brotli => Box::new(BrotliDecoder::new(encoded)),
+            Self::Gzip => {
+                let mut decoder = GzipDecoder::new(encoded);
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            }
+            Self::Deflate => {
+                // `deflate` means zlib, but some clients send it without zlib's two bytes of header.
+                let start = encoded.fill_buf().await?;
+                let is_zlib = start.first().is_some_and(|first| first & 0x0f == 8);
+                if is_zlib { Box::new(ZlibDecoder::new(encoded)) } else { Box::new(DeflateDecoder::new(encoded)) }
+            }
+        })
     }
 }
 

@@ -179,7 +179,8 @@ async fn the_storages_of_a_run_follow_the_run() {
     let server = TestServer::start().await;
     let bob = server.given_user("bob").await;
     let run = server.engine.run().await;
-    let (by_run, by_id) = (format!("/v2/actor-runs/{}/dataset", run.id), format!("/v2/datasets/{}", run.storages.dataset));
+    let (by_run, by_id) =
+        (format!("/v2/actor-runs/{}/dataset", run.id), format!("/v2/datasets/{}", run.storages.dataset));
     let restrict = |level| {
         let change = Box::new(move |run: &mut model::Run| {
             run.general_access = level;

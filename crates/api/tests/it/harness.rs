@@ -12,14 +12,14 @@ use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use model::RunId;
-use playhouse_api::{ApiConfig, App, Service};
 use axum::body::Body;
-use drivers::fake::Call;
 use bytes::Bytes;
+use drivers::fake::Call;
 use engine::testing::TestEngine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use model::RunId;
+use playhouse_api::{ApiConfig, App, Service};
 use serde_json::Value;
 
 /// A server with a user `ada`, whose token requests carry.

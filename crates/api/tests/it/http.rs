@@ -194,7 +194,8 @@ async fn bodies_are_measured_after_decompression() {
     assert_eq!(message, "The POST payload is too large (limit: 9437184 bytes, actual length: 10485760 bytes).");
     let ask = server.post(&path).header("content-encoding", "gzip").body(gzip(of_size(10_485_760).as_bytes()));
     assert_eq!(ask.await.expect_error(413, "request-too-large"), message);
-    let pieces = of_size(10_485_760).as_bytes().chunks(1 << 20).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let pieces =
+        of_size(10_485_760).as_bytes().chunks(1 << 20).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     assert_eq!(server.post(&path).pieces(pieces).await.expect_error(413, "request-too-large"), message);
 
     // A bomb is not counted to its end.

@@ -262,7 +262,12 @@ async fn all_records_come_as_one_zip_with_their_contents_decoded() {
     let (server, path) = given_store().await;
     let large = "large ".repeat(100_000);
     server.put(&format!("{path}/records/a.txt")).body("plain").await.expect(201);
-    server.put(&format!("{path}/records/b.txt")).header("content-encoding", "br").body(brotli(large.as_bytes())).await.expect(201);
+    server
+        .put(&format!("{path}/records/b.txt"))
+        .header("content-encoding", "br")
+        .body(brotli(large.as_bytes()))
+        .await
+        .expect(201);
     server.put(&format!("{path}/records/c")).body(large.clone()).await.expect(201);
     server.put(&format!("{path}/records/empty")).body("").await.expect(201);
 

@@ -118,7 +118,8 @@ async fn a_batch_has_one_to_25_requests_and_answers_for_each() {
     }
     // The same twice in one batch is there the second time.
     let twice = server.post(&batch).json(json!([request("new"), request("new")])).await.expect(201).data();
-    let present: Vec<_> = twice["processedRequests"].as_array().unwrap().iter().map(|one| &one["wasAlreadyPresent"]).collect();
+    let present: Vec<_> =
+        twice["processedRequests"].as_array().unwrap().iter().map(|one| &one["wasAlreadyPresent"]).collect();
     assert_eq!(present, [&json!(false), &json!(true)]);
     assert_eq!(server.get(&path).await.data()["totalRequestCount"], 26);
 }
@@ -199,7 +200,10 @@ async fn only_the_holder_prolongs_and_releases() {
 
     server.put(&format!("{lock}?lockSecs=60&clientKey=you")).await.expect_error(403, "request-handled-or-locked");
     server.delete(&format!("{lock}?clientKey=you")).await.expect_error(403, "request-handled-or-locked");
-    server.delete(&format!("{path}/requests/lAkd1kohlCFLxtF?clientKey=you")).await.expect_error(403, "request-handled-or-locked");
+    server
+        .delete(&format!("{path}/requests/lAkd1kohlCFLxtF?clientKey=you"))
+        .await
+        .expect_error(403, "request-handled-or-locked");
     let longer = server.put(&format!("{lock}?lockSecs=120&clientKey=me")).await.expect(200).data();
     assert_eq!(longer, json!({"lockExpiresAt": "2026-08-31T09:15:25.000Z"}));
     server.put(&lock).await.expect_error(400, "parameter-required");
@@ -248,7 +252,8 @@ async fn an_update_replaces_the_request_and_gives_it_back() {
     let stored = server.get(&one).await.data();
     assert_eq!((&stored["retryCount"], stored.get("userData")), (&json!(1), None));
 
-    let handled = json!({"id": "lAkd1kohlCFLxtF", "uniqueKey": "k4", "url": "u", "handledAt": "2026-08-31T09:13:25.000Z"});
+    let handled =
+        json!({"id": "lAkd1kohlCFLxtF", "uniqueKey": "k4", "url": "u", "handledAt": "2026-08-31T09:13:25.000Z"});
     let updated = server.put(&one).json(handled.clone()).await.expect(200).data();
     assert_eq!(updated["wasAlreadyHandled"], false);
     assert_eq!(server.put(&one).json(handled).await.expect(200).data()["wasAlreadyHandled"], true);

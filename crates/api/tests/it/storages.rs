@@ -92,10 +92,7 @@ async fn objects_have_every_member_that_clients_need() {
     for (plural, own) in [
         ("datasets", &["itemCount", "cleanItemCount", "itemsPublicUrl", "urlSigningSecretKey", "schema", "fields"][..]),
         ("key-value-stores", &["keysPublicUrl", "recordsPublicUrl", "urlSigningSecretKey", "schema"]),
-        (
-            "request-queues",
-            &["totalRequestCount", "handledRequestCount", "pendingRequestCount", "hadMultipleClients"],
-        ),
+        ("request-queues", &["totalRequestCount", "handledRequestCount", "pendingRequestCount", "hadMultipleClients"]),
     ] {
         let id = server.given(plural).await;
         let object = server.get(&format!("/v2/{plural}/{id}")).await.expect(200).data();
@@ -296,7 +293,8 @@ async fn schemas_of_new_storages_are_checked_and_shown() {
 
     let made = server.post("/v2/datasets?name=a").json(json!({"schema": schema})).await.expect(201).data();
     assert_eq!(made["schema"], schema);
-    let same = server.post("/v2/datasets?name=a").json(json!({"schema": {"views": {"x": {}}}})).await.expect(200).data();
+    let same =
+        server.post("/v2/datasets?name=a").json(json!({"schema": {"views": {"x": {}}}})).await.expect(200).data();
     assert_eq!(same["schema"], schema);
     let list = server.get("/v2/datasets").await.expect(200).data();
     assert!(list["items"][0].get("schema").is_none());
@@ -304,7 +302,10 @@ async fn schemas_of_new_storages_are_checked_and_shown() {
     for wrong in [json!(5), json!([]), json!({"fields": 5}), json!({"views": []})] {
         let ask = server.post("/v2/datasets").json(json!({"schema": wrong}));
         let reply = ask.await.expect(400).json();
-        assert!(["dataset-schema-invalid", "invalid-request"].contains(&reply["error"]["type"].as_str().unwrap()), "{reply}");
+        assert!(
+            ["dataset-schema-invalid", "invalid-request"].contains(&reply["error"]["type"].as_str().unwrap()),
+            "{reply}"
+        );
     }
     let wrong = json!({"schema": {"actorKeyValueStoreSchemaVersion": 1, "collections": {"a": {}}}});
     server.post("/v2/key-value-stores").json(wrong).await.expect_error(400, "store-schema-invalid");

@@ -247,7 +247,7 @@ fn short(length: usize) -> [u8; 2] {
 fn dos_date_and_time(time: Timestamp) -> [u8; 4] {
     let text = time.to_string();
     let number = |from: usize, to: usize| text.get(from..to).and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(0);
-    let date = number(0, 4).saturating_sub(1980).min(127) << 9 | number(5, 7) << 5 | number(8, 10);
-    let time = number(11, 13) << 11 | number(14, 16) << 5 | number(17, 19) / 2;
-    (date << 16 | time).to_le_bytes()
+    let date = (number(0, 4).saturating_sub(1980).min(127) << 9) | (number(5, 7) << 5) | number(8, 10);
+    let time = (number(11, 13) << 11) | (number(14, 16) << 5) | (number(17, 19) / 2);
+    ((date << 16) | time).to_le_bytes()
 }
