@@ -21,22 +21,31 @@ pub type EventStream = BoxStream<'static, Arc<str>>;
 const BACKLOG: usize = 64;
 
 /// The listeners of a run (`EVT-16`).
-#[derive(Default)]
-pub(crate) struct Audience(Mutex<Vec<mpsc::Sender<Arc<str>>>>);
+pub(crate) struct Audience(Mutex<Option<Vec<mpsc::Sender<Arc<str>>>>>);
+
+impl Default for Audience {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+}
 
 impl Audience {
-    fn join(&self) -> mpsc::Receiver<Arc<str>> {
+    /// Nobody can join a run that has ended.
+    fn join(&self) -> Option<mpsc::Receiver<Arc<str>>> {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        self.0.lock().push(sender);
-        receiver
+        self.0.lock().as_mut()?.push(sender);
+        Some(receiver)
+    }
+
+    /// Ends the streams of all listeners, when they have read what they were told.
+    pub(crate) fn dismiss(&self) {
+        *self.0.lock() = None;
     }
 
     /// Tells everybody; who lags half of the backlog behind misses only what comes again in a second.
     fn tell(&self, now: Timestamp, name: &str, data: Option<Value>, is_repeated: bool) {
         let mut listeners = self.0.lock();
-        if listeners.is_empty() {
-            return;
-        }
+        let Some(listeners) = listeners.as_mut().filter(|listeners| !listeners.is_empty()) else { return };
         let mut event = json!({ "name": name, "createdAt": now });
         if let Some(data) = data {
             event["data"] = data;
@@ -78,10 +87,9 @@ impl Engine {
     /// The events of a live run; `None` if there is none of that id and secret, or it has ended (`EVT-4`).
     pub fn events(&self, run: &RunId, secret: &str) -> Option<EventStream> {
         let live = self.inner.runs.get(run)?;
-        if live.ended.is_cancelled() || !same(&self.inner.keys.events_secret(run), secret) {
+        if !same(&self.inner.keys.events_secret(run), secret) {
             return None;
         }
-        let frames = ReceiverStream::new(live.audience.join());
-        Some(frames.take_until(live.ended.clone().cancelled_owned()).boxed())
+        Some(ReceiverStream::new(live.audience.join()?).boxed())
     }
 }

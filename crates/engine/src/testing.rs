@@ -127,6 +127,11 @@ impl TestEngine {
         self.engine.wait_for_run(id, std::time::Duration::from_secs(3600)).await.expect("a run")
     }
 
+    /// The secret in the address of a run's events.
+    pub fn events_secret(&self, id: &RunId) -> String {
+        self.engine.inner.keys.events_secret(id)
+    }
+
     /// Ends the newest life of a run with an exit code.
     pub fn exit(&self, id: &RunId, code: i32) {
         self.driver.finish(id.as_str(), self.driver.exited(code));
@@ -163,6 +168,11 @@ impl TestEngine {
             asked: asked(),
         };
         self.engine.start_build(&self.ada, &self.actor, start).await.expect("a build")
+    }
+
+    /// Looks at the Actor again, for example after a build.
+    pub async fn reload_actor(&mut self) {
+        self.actor = self.engine.store().actors.get(&self.actor.id).await.expect("a store").expect("an Actor");
     }
 
     /// Waits up to an hour for the end of a build.

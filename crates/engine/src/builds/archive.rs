@@ -76,7 +76,14 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    fn tar(&mut self, archive: impl Read) -> Result<(), ArchiveError> {
+    fn tar(&mut self, mut archive: impl Read) -> Result<(), ArchiveError> {
+        self.tar_entries(&mut archive)?;
+        // What follows the last entry tells whether the archive is whole.
+        io::copy(&mut archive.take(self.bounds.bytes), &mut io::sink()).map_err(damaged)?;
+        Ok(())
+    }
+
+    fn tar_entries(&mut self, archive: &mut impl Read) -> Result<(), ArchiveError> {
         let mut archive = tar::Archive::new(archive);
         for entry in archive.entries().map_err(damaged)? {
             let mut entry = entry.map_err(damaged)?;
@@ -231,4 +238,156 @@ impl Unpacker<'_> {
 
 fn damaged(error: impl std::fmt::Display) -> ArchiveError {
     ArchiveError::Damaged(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    /// What an archive of a test holds.
+    enum Entry {
+        File(&'static str, Vec<u8>),
+        Directory(&'static str),
+        Link(&'static str, &'static str),
+        HardLink(&'static str, &'static str),
+        Pipe(&'static str),
+    }
+    use Entry::{Directory, File as Plain, HardLink, Link, Pipe};
+
+    fn text(name: &'static str, content: &str) -> Entry {
+        Plain(name, content.as_bytes().to_vec())
+    }
+
+    fn tarred(entries: &[Entry]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for entry in entries {
+            let mut header = tar::Header::new_ustar();
+            let (name, kind, link, content): (_, _, _, &[u8]) = match entry {
+                Plain(name, content) => (name, tar::EntryType::Regular, None, content),
+                Directory(name) => (name, tar::EntryType::Directory, None, &[]),
+                Link(name, target) => (name, tar::EntryType::Symlink, Some(target), &[]),
+                HardLink(name, target) => (name, tar::EntryType::Link, Some(target), &[]),
+                Pipe(name) => (name, tar::EntryType::Fifo, None, &[]),
+            };
+            // Written by hand, since the library would refuse the names that matter here.
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            if let Some(target) = link {
+                header.as_mut_bytes()[157..157 + target.len()].copy_from_slice(target.as_bytes());
+            }
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o755);
+            header.set_cksum();
+            builder.append(&header, content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn unpacked(archive: &[u8], bounds: Bounds) -> (tempfile::TempDir, Result<usize, ArchiveError>) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(archive).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let result = unpack(&mut file, &root, bounds);
+        let outside = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(outside, 1, "nothing is written outside");
+        (directory, result)
+    }
+
+    fn gzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn archives_of_every_kind_are_unpacked() {
+        let entries = [
+            Directory("src/"),
+            text("src/main.js", "run()"),
+            Link("main.js", "src/main.js"),
+            HardLink("copy", "src/main.js"),
+        ];
+        let tar = tarred(&entries);
+        for archive in [tar.clone(), gzipped(&tar)] {
+            let (directory, result) = unpacked(&archive, Bounds::default());
+
+            assert_eq!(result.unwrap(), 2);
+            let root = directory.path().join("root");
+            for name in ["src/main.js", "main.js", "copy"] {
+                assert_eq!(fs::read_to_string(root.join(name)).unwrap(), "run()", "{name}");
+            }
+            assert_eq!(fs::read_link(root.join("main.js")).unwrap(), Path::new("src/main.js"));
+        }
+    }
+
+    #[test]
+    fn what_points_outside_is_refused() {
+        for entries in [
+            vec![text("../x", "")],
+            vec![text("/tmp/x", "")],
+            vec![text("a/../../x", "")],
+            vec![Link("x", "../outside")],
+            vec![Link("x", "/etc/passwd")],
+            vec![HardLink("x", "../outside")],
+            // Each alone stays inside; together they lead out.
+            vec![Directory("d/e/"), Link("d/e/up", "../.."), Link("out", "d/e/up/../..")],
+        ] {
+            let (_, result) = unpacked(&tarred(&entries), Bounds::default());
+            assert!(matches!(result, Err(ArchiveError::Escape(_))), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let entries = [Directory("real/"), Link("door", "real"), text("door/x", "kept apart")];
+
+        let (directory, result) = unpacked(&tarred(&entries), Bounds::default());
+
+        assert_eq!(result.unwrap(), 1);
+        assert!(!directory.path().join("root/real/x").exists());
+        assert!(directory.path().join("root/door/x").exists());
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_left_out() {
+        let (directory, result) = unpacked(&tarred(&[Link("gone", "nowhere"), text("x", "")]), Bounds::default());
+
+        assert_eq!(result.unwrap(), 1);
+        assert!(fs::symlink_metadata(directory.path().join("root/gone")).is_err());
+    }
+
+    #[test]
+    fn bombs_are_stopped() {
+        let zeros = tarred(&[Plain("zeros", vec![0; 10_000_000])]);
+        let small = Bounds { entries: 3, bytes: 1_000_000 };
+
+        let (_, result) = unpacked(&gzipped(&zeros), small);
+        assert!(matches!(result, Err(ArchiveError::TooLarge(1_000_000))), "{result:?}");
+        let many: Vec<_> = (0..4).map(|_| text("x", "")).collect();
+        let (_, result) = unpacked(&tarred(&many), small);
+        assert!(matches!(result, Err(ArchiveError::TooManyEntries(3))), "{result:?}");
+    }
+
+    #[test]
+    fn rubbish_is_refused() {
+        for rubbish in [&b""[..], b"hello", &[0; 2000], b"PK\x03\x04rubbish", &[0x1f, 0x8b, 1, 2, 3]] {
+            let (_, result) = unpacked(rubbish, Bounds::default());
+            assert!(matches!(result, Err(ArchiveError::UnknownFormat | ArchiveError::Damaged(_))), "{result:?}");
+        }
+        let (_, result) = unpacked(&tarred(&[Pipe("pipe")]), Bounds::default());
+        assert!(matches!(result, Err(ArchiveError::Unsupported(_))));
+        let whole = gzipped(&tarred(&[text("a", &"x".repeat(5000))]));
+        for cut in [20, whole.len() / 2, whole.len() - 1] {
+            let (_, result) = unpacked(&whole[..cut], Bounds::default());
+            assert!(matches!(result, Err(ArchiveError::Damaged(_))), "cut at {cut}: {result:?}");
+        }
+    }
 }

@@ -48,6 +48,8 @@ struct Supervisor {
     is_taken_up: bool,
     /// When it has to be stopped (`BLD-4`).
     deadline: Option<Timestamp>,
+    /// Whether its last line stands in the log.
+    has_said_end: bool,
 }
 
 impl Engine {
@@ -55,7 +57,8 @@ impl Engine {
     pub(crate) fn supervise_build(&self, live: Arc<LiveBuild>, is_taken_up: bool) {
         let log = JobLog::Build(live.state().id);
         let engine = self.clone();
-        let supervisor = Supervisor { engine, live, log, admitted: None, is_taken_up, deadline: None };
+        let supervisor =
+            Supervisor { engine, live, log, admitted: None, is_taken_up, deadline: None, has_said_end: false };
         self.spawn(supervisor.run());
     }
 
@@ -235,7 +238,7 @@ impl Supervisor {
         }
     }
 
-    async fn note_exit(&self, exit: &Exit) {
+    async fn note_exit(&mut self, exit: &Exit) {
         let build = self.live.state();
         let failed = |message: String| (JobEvent::Exited { success: false }, message, None);
         let (event, message, image) = match (&exit.cause, build.status) {
@@ -273,10 +276,11 @@ impl Supervisor {
         }
     }
 
-    async fn note_end(&self, ending: BuildEnd) {
+    async fn note_end(&mut self, ending: BuildEnd) {
         self.engine.crash_point("before end of build").await;
         // The last line stands in the log before anybody can see that the build is over.
         self.engine.say(&self.log, &ending.message).await;
+        self.has_said_end = true;
         let uses_standby_mode = self.live.state().actor_definition.as_ref().is_some_and(|definition| {
             serde_json::from_str::<Value>(definition.get())
                 .is_ok_and(|definition| definition["usesStandbyMode"] == true)
@@ -325,14 +329,17 @@ impl Supervisor {
     /// Frees what the build held. Repeating it is harmless.
     async fn clean_up(&mut self) {
         let id = self.live.state().id;
+        // Whatever happens here, nobody who waits for the end may wait for ever.
+        let gone = self.live.gone.clone().drop_guard();
+        let ended = self.live.ended.clone().drop_guard();
         self.admitted = None;
-        if self.live.state().actor_definition.is_none() {
-            // Aborted before it began, or by a server that is gone: its message may not stand in the log yet.
+        if !self.has_said_end {
             let message = self.live.state().status_message.clone().unwrap_or_default();
             self.engine.say(&self.log, &message).await;
         }
-        self.live.ended.cancel();
+        drop(ended);
         self.engine.crash_point("after end of build").await;
+        self.engine.kill(&job_of(&id)).await;
         self.engine.seal_log(&self.log).await;
         self.engine.forget(&job_of(&id)).await;
         if let Err(error) = tokio::fs::remove_dir_all(self.directory()).await
@@ -340,7 +347,7 @@ impl Supervisor {
         {
             warn!(build.id = %id, %error, "Cannot remove the directory of build {id}");
         }
-        self.live.gone.cancel();
+        drop(gone);
         self.engine.inner.builds.remove(&id, &self.live);
     }
 

@@ -6,8 +6,8 @@ use model::actor_json::{ActorDefinition, ActorJson, Embedded};
 use model::input_schema::{InputError, InputSchema};
 use model::{Build, BuildId, RunOptions};
 use moka::sync::Cache;
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
 use crate::{Engine, EngineError};
 
@@ -65,7 +65,7 @@ impl BuildView {
 
     /// The memory of a run that asks for none, in megabytes (`START-8`). `options` carry the Actor's default.
     pub(crate) fn memory(&self, options: &RunOptions, input: Option<&[u8]>) -> u32 {
-        let input = input.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or(Value::Null);
+        let input = input.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_else(|| json!({}));
         let run_options = serde_json::to_value(options).unwrap_or_default();
         self.actor_json.run_memory(&input, &run_options, options.memory_mbytes)
     }

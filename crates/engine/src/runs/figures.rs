@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn cpu_is_told_in_percent_of_one_core() {
         let mut samples = Samples::default();
-        let at = |secs| Timestamp::from_millis(secs * 1000);
+        let at = |secs: i64| Timestamp::from_millis(secs * 1000);
         let usage = |cpu_micros, memory_bytes| Usage { cpu_micros, memory_bytes, ..Usage::default() };
 
         assert_eq!(samples.take(at(1), &usage(500_000, 100)), None);

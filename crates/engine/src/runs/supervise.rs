@@ -232,17 +232,21 @@ impl Supervisor {
     async fn clean_up(&mut self) {
         let run = self.live.state();
         let log = JobLog::Run(run.id);
+        // Whatever happens here, nobody who waits for the end may wait for ever.
+        let gone = self.live.gone.clone().drop_guard();
+        let ended = self.live.ended.clone().drop_guard();
         self.admitted = None;
         if run.started_life < run.life {
             let message = run.status_message.clone().unwrap_or_default();
             self.engine.say(&log, &message).await;
         }
         self.engine.release_locks(&run).await;
-        self.live.ended.cancel();
+        self.live.audience.dismiss();
+        drop(ended);
         self.engine.crash_point("after end of run").await;
         self.engine.seal_log(&log).await;
         self.engine.forget(&job_of(&run)).await;
-        self.live.gone.cancel();
+        drop(gone);
 
         tokio::time::sleep(REMEMBERED).await;
         self.engine.flush_run(&self.live).await;

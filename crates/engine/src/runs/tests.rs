@@ -1,1 +1,8 @@
+//! What runs do, by the numbers of the contract.
 
+mod crashes;
+mod ends;
+mod lives;
+mod money;
+mod sights;
+mod starts;

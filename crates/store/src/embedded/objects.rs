@@ -115,6 +115,8 @@ impl Objects {
         rest: &mut ByteStream,
         mut seen: impl FnMut(&[u8]) + Send,
     ) -> Result<(Reserved, u64), StoreError> {
+        // The last part is written after the stream has ended, and then it is asked once more.
+        let mut rest = rest.fuse();
         let reserved = self.reserve().await?;
         let mut upload = self.store.put_multipart(&path(&reserved.key)).await.map_err(object_error)?;
         let mut part = start;
