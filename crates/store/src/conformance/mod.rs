@@ -6,13 +6,21 @@
 #![expect(missing_docs, reason = "the names of cases are sentences")]
 #![expect(clippy::unwrap_used, reason = "cases are tests, though they are compiled without `cfg(test)`")]
 
+pub mod actors;
+pub mod builds;
 pub mod datasets;
 pub mod fixtures;
+pub mod jobs;
+pub mod logs;
+pub mod queues;
 pub mod records;
+pub mod runs;
 pub mod storages;
+pub mod users;
 
 /// Makes a test of every case. `$open` is an async function in scope that returns something with a field `store`, which
-/// keeps the [`Store`](crate::Store) alive that the case is given.
+/// keeps the [`Store`](crate::Store) alive that the case is given, and a field `clock`, the
+/// [`StoppedClock`](fixtures::StoppedClock) that it goes by.
 #[macro_export]
 macro_rules! conformance_tests {
     ($open:ident) => {
@@ -46,6 +54,71 @@ macro_rules! conformance_tests {
                 the_etag_changes_with_the_representation,
                 keys_are_listed_in_byte_order_behind_a_key_and_below_prefixes,
                 record_counters_follow_changes;
+            users:
+                a_user_is_found_by_id_and_by_name_in_any_case,
+                users_are_listed_oldest_first,
+                a_token_opens_its_user_until_it_is_taken_back;
+            actors:
+                an_actor_is_found_by_id_and_by_its_owners_name_in_any_case,
+                an_actor_is_changed_whole_or_not_at_all,
+                versions_keep_their_order_and_their_source,
+                a_version_is_changed_by_many_at_once_without_loss,
+                statistics_are_counted_apart_from_the_actor,
+                actors_are_listed_with_those_that_the_user_has_run,
+                a_deleted_actor_takes_versions_and_builds_along_but_no_runs;
+            builds:
+                builds_are_numbered_by_version_and_no_number_comes_twice,
+                a_build_comes_back_with_its_source_and_all_that_it_found,
+                a_tag_moves_with_the_status_of_a_build,
+                builds_are_listed_by_start_and_those_of_an_owner_together,
+                builds_that_have_not_ended_are_known;
+            runs:
+                a_run_is_made_with_its_storages_and_its_input,
+                a_run_that_cannot_be_made_leaves_nothing,
+                changes_of_a_run_by_many_at_once_are_not_lost,
+                runs_are_listed_by_start_with_ties_by_id,
+                every_condition_of_a_list_must_hold,
+                totals_follow_every_change,
+                runs_that_have_not_ended_are_known,
+                a_deleted_run_takes_its_log_and_storages_along;
+            logs:
+                a_log_that_nobody_wrote_is_empty,
+                lines_of_server_and_job_stand_in_the_order_of_writing,
+                runs_and_builds_have_logs_of_their_own,
+                a_log_reads_the_same_from_any_offset_sealed_or_not,
+                a_reader_goes_on_while_a_log_is_sealed_and_grows,
+                of_a_deleted_job_no_log_is_kept;
+        }
+        $crate::conformance_cases_in_time! { $open;
+            runs:
+                a_repeated_key_changes_nothing_while_it_is_remembered;
+            queues:
+                requests_come_back_as_they_were_given,
+                the_head_is_first_in_first_out_and_last_in_first_out_in_front,
+                adding_again_neither_moves_nor_changes_a_request,
+                a_key_that_comes_twice_in_a_batch_is_added_once,
+                a_request_added_as_handled_is_never_in_the_head,
+                of_many_who_add_one_key_only_one_is_the_first,
+                an_update_replaces_or_inserts_and_moves,
+                handled_requests_leave_the_head_and_may_come_back,
+                locked_requests_are_seen_by_nobody_until_the_lock_ends,
+                an_expired_lock_stands_where_it_ended,
+                whether_anything_is_locked_is_exact,
+                two_clients_never_get_the_same_request,
+                a_lock_is_prolonged_by_its_holder_only,
+                a_prolonged_lock_ends_where_the_last_call_wants_it,
+                the_run_of_a_holder_is_a_holder_too,
+                a_request_is_given_back_to_the_end_or_the_front,
+                an_update_takes_any_lock_away,
+                unlocking_all_puts_everything_back_where_it_was,
+                the_locks_of_a_run_die_with_it_in_every_queue,
+                deleted_requests_are_gone_and_may_come_anew,
+                lists_go_by_id_with_filters_and_never_end_early,
+                a_second_client_is_remembered,
+                only_changes_move_the_time_of_change,
+                queue_operations_are_counted,
+                a_queue_goes_on_when_the_clock_jumps_back,
+                an_unknown_or_deleted_queue_is_not_found;
         }
     };
 }
@@ -62,5 +135,22 @@ macro_rules! conformance_cases {
                 $crate::conformance::$noun::$case(&opened.store).await;
             })+
         })+
+    };
+}
+
+/// The same for cases that move the clock, which stands beside the store.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_cases_in_time {
+    ($open:ident; $($noun:ident: $($case:ident),+;)+) => {
+        mod in_time {
+            $(mod $noun {
+                $(#[tokio::test]
+                async fn $case() {
+                    let opened = super::super::$open().await;
+                    $crate::conformance::$noun::$case(&opened.store, &opened.clock).await;
+                })+
+            })+
+        }
     };
 }

@@ -223,12 +223,7 @@ impl ActorStore for Actors {
             .await
     }
 
-    async fn replace_versions(
-        &self,
-        id: &ActorId,
-        versions: Vec<Version>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn replace_versions(&self, id: &ActorId, versions: Vec<Version>, now: Timestamp) -> Result<(), StoreError> {
         let (id, jobs, versions) = (*id, self.jobs.clone(), pack_all(versions).await?);
         let weight = versions.iter().map(|version| version.doc.len()).sum();
         self.jobs

@@ -168,13 +168,8 @@ impl BuildStore for Builds {
 }
 
 /// Deletes all builds of an Actor and returns the log files that are to be removed after the commit.
-pub(super) fn delete_all(
-    jobs: &Arc<Jobs>,
-    tx: &mut WriteTx<'_>,
-    actor: &ActorId,
-) -> Result<Vec<PathBuf>, StoreError> {
-    let ids: Vec<String> =
-        tx.all("SELECT id FROM build WHERE actor_id = ?1", [actor.as_str()], |row| row.get(0))?;
+pub(super) fn delete_all(jobs: &Arc<Jobs>, tx: &mut WriteTx<'_>, actor: &ActorId) -> Result<Vec<PathBuf>, StoreError> {
+    let ids: Vec<String> = tx.all("SELECT id FROM build WHERE actor_id = ?1", [actor.as_str()], |row| row.get(0))?;
     ids.iter().filter_map(|id| BuildId::parse(id)).map(|id| delete(jobs, tx, &id)).collect()
 }
 
@@ -207,9 +202,7 @@ impl Details {
 
     fn is_same(&self, other: &Self) -> bool {
         let definition = |details: &Self| details.actor_definition.as_ref().map(|raw| raw.get().to_owned());
-        self.input_schema == other.input_schema
-            && self.readme == other.readme
-            && definition(self) == definition(other)
+        self.input_schema == other.input_schema && self.readme == other.readme && definition(self) == definition(other)
     }
 }
 

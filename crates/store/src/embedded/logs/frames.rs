@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 
-use crate::embedded::core::Core;
 use crate::ByteStream;
+use crate::embedded::core::Core;
 
 /// Text in each frame but the last.
 const FRAME: u32 = 256 * 1024;
@@ -88,9 +88,8 @@ pub(super) fn unpack(core: Arc<Core>, object: String, index: Vec<u8>, wanted: Ra
                 let text = tokio::task::spawn_blocking(move || unpack_frame(&packed, frame.capacity))
                     .await
                     .map_err(io::Error::other)??;
-                let at = |byte: u64| {
-                    usize::try_from(byte.saturating_sub(frame.first)).unwrap_or(usize::MAX).min(text.len())
-                };
+                let at =
+                    |byte: u64| usize::try_from(byte.saturating_sub(frame.first)).unwrap_or(usize::MAX).min(text.len());
                 Ok(text.slice(at(wanted.start)..at(wanted.end)))
             }
         })
@@ -117,7 +116,8 @@ fn find(index: &[u8], wanted: &Range<u64>) -> io::Result<Vec<Frame>> {
     let mut numbers = index
         .chunks_exact(NUMBER)
         .map(|number| u64::from(u32::from_le_bytes([number[0], number[1], number[2], number[3]])));
-    let text = numbers.next().filter(|text| *text > 0).context("the index of a log is broken").map_err(io::Error::other)?;
+    let text =
+        numbers.next().filter(|text| *text > 0).context("the index of a log is broken").map_err(io::Error::other)?;
     let capacity = usize::try_from(text).map_err(io::Error::other)?;
     let (mut first, mut start) = (0, 0);
     let mut frames = Vec::new();
@@ -176,7 +176,8 @@ mod tests {
     #[test]
     fn only_the_frames_of_a_range_are_found() {
         let index: Vec<u8> = [10u32, 3, 4, 5].iter().flat_map(|number| number.to_le_bytes()).collect();
-        let found = |range: Range<u64>| find(&index, &range).unwrap().iter().map(|frame| frame.first).collect::<Vec<_>>();
+        let found =
+            |range: Range<u64>| find(&index, &range).unwrap().iter().map(|frame| frame.first).collect::<Vec<_>>();
 
         assert_eq!(found(0..30), [0, 10, 20]);
         assert_eq!(found(10..11), [10]);

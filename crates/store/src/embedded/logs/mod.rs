@@ -148,8 +148,7 @@ impl LogStore for Logs {
         self.in_turn(job, async {
             let path = self.path(job, self.open_part(job)?);
             // One write, so that the lines stay whole beside those of whoever else appends.
-            blocking(move || OpenOptions::new().create(true).append(true).open(path)?.write_all(lines.as_bytes()))
-                .await
+            blocking(move || OpenOptions::new().create(true).append(true).open(path)?.write_all(lines.as_bytes())).await
         })
         .await
     }

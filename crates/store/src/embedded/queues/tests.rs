@@ -68,7 +68,11 @@ impl Place {
 enum State {
     Pending(Place),
     /// Locked until the first place, which is where it stands afterwards; it came from the second.
-    Locked { until: Place, from: Place, by: Locker },
+    Locked {
+        until: Place,
+        from: Place,
+        by: Locker,
+    },
     Handled,
 }
 
@@ -359,9 +363,11 @@ impl Bench {
             assert!(matches!(outcome, Err(StoreError::NotFound(Noun::Request))), "{outcome:?}");
             return;
         };
-        let from = match request.state {
-            State::Pending(place) => place,
-            State::Locked { from, by: holder, .. } if same(&holder, &by) => from,
+        let (from, holder) = match request.state {
+            State::Pending(place) => (place, by.clone()),
+            State::Locked { from, by: holder, .. } if same(&holder, &by) => {
+                (from, Locker { client_key: by.client_key.clone().or(holder.client_key), run: by.run.or(holder.run) })
+            }
             _ => {
                 assert!(matches!(outcome, Err(StoreError::HandledOrLocked)), "{outcome:?}");
                 return;
@@ -370,7 +376,9 @@ impl Bench {
         assert_eq!(outcome.unwrap().as_millis(), self.model.clock + millis);
         self.model.run_was_here |= by.run.is_some();
         let until = self.model.place(forefront, self.model.now() + millis);
-        self.model.requests.insert(id, Request { state: State::Locked { until, from, by }, body: request.body });
+        self.model
+            .requests
+            .insert(id, Request { state: State::Locked { until, from, by: holder }, body: request.body });
         self.model.touch();
     }
 
@@ -457,10 +465,7 @@ impl Bench {
         assert_eq!(counters.items, requests.len() as u64);
         let handled = requests.clone().filter(|request| matches!(request.state, State::Handled)).count();
         assert_eq!(counters.handled, handled as u64);
-        assert_eq!(
-            counters.stats.storage_bytes,
-            requests.map(|request| request.body.len() as u64).sum::<u64>()
-        );
+        assert_eq!(counters.stats.storage_bytes, requests.map(|request| request.body.len() as u64).sum::<u64>());
     }
 }
 

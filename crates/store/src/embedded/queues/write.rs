@@ -89,8 +89,9 @@ impl<'t, 'c> Visit<'t, 'c> {
         let number = next_place(&mut self.counter, false);
         let end = self.present.locked(millis, number, forefront);
         if self.is_locked(&found) {
+            // It stays the client's when its run prolongs it, and the other way round.
             self.tx.run(
-                "UPDATE rq SET ord = ?2, lock_by = ?3, lock_run = ?4 WHERE r = ?1",
+                "UPDATE rq SET ord = ?2, lock_by = coalesce(?3, lock_by), lock_run = coalesce(?4, lock_run) WHERE r = ?1",
                 params![found.r, end, by.client_key, by.run.as_ref().map(RunId::as_str)],
             )?;
         } else {

@@ -38,8 +38,7 @@ pub(super) fn page(
         runs.push(match cached {
             Some(run) => run,
             None => {
-                let text: Option<String> =
-                    connection.one("SELECT doc FROM run WHERE k = ?1", [k], |row| row.get(0))?;
+                let text: Option<String> = connection.one("SELECT doc FROM run WHERE k = ?1", [k], |row| row.get(0))?;
                 Arc::new(doc::read(&text.unwrap_or_default())?)
             }
         });
@@ -112,10 +111,7 @@ impl Conditions {
             .collect();
         let way = if desc { "DESC" } else { "ASC" };
         let (limit, offset) = (self.parts.len() + 1, self.parts.len() + 2);
-        format!(
-            "{} ORDER BY started_at {way}, id {way} LIMIT ?{limit} OFFSET ?{offset}",
-            arms.join(" UNION ALL ")
-        )
+        format!("{} ORDER BY started_at {way}, id {way} LIMIT ?{limit} OFFSET ?{offset}", arms.join(" UNION ALL "))
     }
 
     fn count_sql(&self) -> String {

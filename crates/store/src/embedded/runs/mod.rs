@@ -65,9 +65,7 @@ impl RunStore for Runs {
 
     async fn get(&self, id: &RunId) -> Result<Option<Arc<Run>>, StoreError> {
         let db = &self.core().db;
-        self.jobs
-            .runs
-            .get_or_read(id, || db.read(|connection| Ok(read(connection, id)?.map(|(_, run)| Arc::new(run)))))
+        self.jobs.runs.get_or_read(id, || db.read(|connection| Ok(read(connection, id)?.map(|(_, run)| Arc::new(run)))))
     }
 
     async fn list(&self, filter: RunFilter, page: Page) -> Result<Listed<Arc<Run>>, StoreError> {
@@ -207,13 +205,7 @@ fn modify(
     } else {
         tx.run(
             "UPDATE run SET doc = ?2, status = ?3, actor_id = ?4, started_at = ?5 WHERE k = ?1",
-            params![
-                k,
-                text,
-                status_code(changed.status),
-                changed.actor_id.as_str(),
-                changed.started_at.as_millis()
-            ],
+            params![k, text, status_code(changed.status), changed.actor_id.as_str(), changed.started_at.as_millis()],
         )?;
         count(tx, &run, -1)?;
         count(tx, &changed, 1)?;
