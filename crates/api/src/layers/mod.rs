@@ -2,6 +2,7 @@
 
 mod compression;
 mod cors;
+mod leftover;
 mod paths;
 mod rate;
 mod request_id;

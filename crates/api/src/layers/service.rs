@@ -11,6 +11,7 @@ use http::header::ALLOW;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use tower::Service as _;
 
+use super::leftover::Leftover;
 use super::request_id::RequestIds;
 use super::{compression, cors, paths, rate};
 use crate::app::App;
@@ -54,6 +55,8 @@ impl Service {
         let passes = self.proxy.is_for_proxy(&request) || forward::is_for_container(request.uri());
         let rate = is_api(request.uri()).then(|| rate::limit_of(request.method(), request.uri().path()));
 
+        let leftover = if passes { None } else { Leftover::lend(&mut request) };
+
         // A panic is our mistake; it must cost one answer, not the connection's other requests.
         let mut response = match AssertUnwindSafe(self.answer(request)).catch_unwind().await {
             Ok(response) => response,
@@ -62,6 +65,9 @@ impl Service {
             }
         };
 
+        if let Some(leftover) = leftover {
+            leftover.discard(response.status()).await;
+        }
         if let Some(Cause(cause)) = response.extensions_mut().remove::<Cause>() {
             tracing::error!(request.id = %id, error = format!("{cause:#}"), "Failed to answer request {id}");
         }
@@ -98,7 +104,7 @@ impl Service {
             *request.uri_mut() = uri;
         }
 
-        let encoding = compression::choose(request.headers());
+        let wish = compression::Wish::of(&request);
         let preflight = (request.method() == Method::OPTIONS && is_api(request.uri()))
             .then(|| cors::headers_asked(request.headers()));
         let Ok(response) = self.router.clone().call(request).await;
@@ -108,7 +114,7 @@ impl Service {
         if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.headers().contains_key(ALLOW) {
             return method_not_allowed(&response);
         }
-        compression::compress(response, encoding).await
+        compression::compress(response, wish).await
     }
 }
 

@@ -63,14 +63,20 @@ pub(super) fn check(kind: StorageKind, schema: &RawValue) -> Result<(), ApiError
     }
 }
 
-/// Refuses a push of which any item breaks the schema (`D52`, `D53`).
-pub(super) fn check_items(schema: &DatasetSchema, items: &Items) -> Result<(), ApiError> {
+/// Pushes larger than this are validated aside, so that other requests get their turn.
+const LARGE: usize = 64 << 10;
+
+/// Gives the items back, or refuses a push of which any item breaks the schema (`D52`, `D53`).
+pub(super) async fn check_items(schema: Arc<DatasetSchema>, items: Items) -> Result<Items, ApiError> {
     if !schema.checks_items() {
-        return Ok(());
+        return Ok(items);
     }
-    let invalid = schema.invalid_items(items.iter());
+    let is_large = items.lines.len() > LARGE;
+    let check = move || (schema.invalid_items(items.iter()), items);
+    let (invalid, items) =
+        if is_large { tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)? } else { check() };
     if invalid.is_empty() {
-        return Ok(());
+        return Ok(items);
     }
     let refusal = ApiError::new(Problem::SchemaValidationError, "Schema validation failed");
     Err(refusal.with_data(json!({ "invalidItems": invalid })))

@@ -14,9 +14,9 @@ pub(super) async fn push(
     Writable(dataset, ..): Writable<Dataset>,
     WholeBody(body): WholeBody,
 ) -> Answer {
-    let items = split_items(&body).map_err(refusal)?;
+    let mut items = split_items(&body).map_err(refusal)?;
     if let Some(schema) = app.schemas().of_dataset(&dataset.storage)? {
-        schema::check_items(&schema, &items)?;
+        items = schema::check_items(schema, items).await?;
     }
     let count = items.len() as u64;
     if count > 0 {

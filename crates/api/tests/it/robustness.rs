@@ -1,0 +1,125 @@
+//! No request, however wrong, is answered with a failure of ours.
+
+use http::Method;
+use serde_json::json;
+
+use crate::harness::TestServer;
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn pick<'a, T: ?Sized>(&mut self, from: &'a [&'a T]) -> &'a T {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        from[usize::try_from(self.0 % from.len() as u64).unwrap()]
+    }
+}
+
+#[tokio::test]
+async fn storages_answer_every_sort_of_request_with_a_status_below_500() {
+    let server = TestServer::start().await;
+    let run = server.engine.run().await;
+    server.put(&format!("/v2/actor-runs/{}/key-value-store/records/k", run.id)).body("v").await.expect(201);
+    server.post(&format!("/v2/actor-runs/{}/dataset/items", run.id)).json(json!([{"a": [1]}, {}])).await.expect(201);
+    let places: Vec<String> = [
+        ("datasets", "dataset", run.storages.dataset),
+        ("key-value-stores", "key-value-store", run.storages.key_value_store),
+        ("request-queues", "request-queue", run.storages.request_queue),
+    ]
+    .iter()
+    .flat_map(|(plural, singular, id)| {
+        [
+            format!("/v2/{plural}/{id}"),
+            format!("/v2/actor-runs/{}/{singular}", run.id),
+            format!("/v2/acts/~my-actor/runs/last/{singular}"),
+            format!("/v2/actor-tasks/a~b/runs/last/{singular}"),
+            format!("/v2/{plural}/~"),
+            format!("/v2/{plural}/%ff%00"),
+            format!("/v2/{plural}"),
+        ]
+    })
+    .collect();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    let tails = [
+        "",
+        "/",
+        "/items",
+        "/statistics",
+        "/keys",
+        "/records",
+        "/records/k",
+        "/records/%2F",
+        "/records/..",
+        "/requests",
+        "/requests/batch",
+        "/requests/unlock",
+        "/requests/lAkd1kohlCFLxtF",
+        "/requests/lAkd1kohlCFLxtF/lock",
+        "/head",
+        "/head/lock",
+        "/nothing",
+        "//",
+        "/requests/%ff/lock",
+    ];
+    let queries = [
+        "",
+        "?",
+        "?limit=1",
+        "?limit=-1&offset=x",
+        "?desc=1&clean=1&unwind=a&format=jsonl",
+        "?lockSecs=1&clientKey=a",
+        "?lockSecs=1e308",
+        "?lockSecs=0.0001&forefront=1",
+        "?method=PUT",
+        "?method=delete",
+        "?%ff=%ff&limit=%00",
+        "?status=X",
+        "?signature=MC4w",
+        "?cursor=e30&filter=x",
+        "?collection=a&prefix=%F0%9F%A6%80",
+        "?exclusiveStartKey=%00&limit=1e400",
+        "?offset=18446744073709551615&limit=18446744073709551615",
+        "?view=x&fields=,,,&outputFields=",
+        "?attachment=1&bom=1",
+    ];
+    let bodies: [&[u8]; 13] = [
+        b"",
+        b"{}",
+        b"[]",
+        b"[{}]",
+        b"null",
+        b"{",
+        b"\xff\xfe",
+        br#"{"uniqueKey":"k4","url":"u"}"#,
+        br#"[{"uniqueKey":"k4","url":"u"}]"#,
+        br#"{"name":"-","generalAccess":null}"#,
+        br#"{"uniqueKey":{},"url":[],"handledAt":1e400}"#,
+        br#"[{"id":"\u0000"}]"#,
+        br#"[1e999]"#,
+    ];
+    let encodings = ["", "identity", "gzip", "br", "deflate", "zstd"];
+    let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"];
+
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..6000 {
+        let path = format!("{}{}{}", dice.pick(&places), dice.pick(&tails), dice.pick(&queries));
+        // Deleting what the others need would leave little to try.
+        let method: Method = dice.pick(&methods).parse().unwrap();
+        let removes = method == Method::DELETE || path.contains("method=delete");
+        if removes && !path.contains("/requests/") && !path.contains("/records/") {
+            continue;
+        }
+        let body = dice.pick(&bodies);
+        let ask = server.ask(method, &path).body(body.to_vec()).header("content-encoding", dice.pick(&encodings));
+        let ask = ask.header("accept-encoding", dice.pick(&encodings)).header("range", "bytes=1-");
+
+        let reply = ask.await;
+        assert!(reply.status.as_u16() < 500, "{reply:?} to {}", String::from_utf8_lossy(body));
+        if reply.status.as_u16() >= 400 && !reply.body.is_empty() {
+            let error = &reply.json()["error"];
+            assert!(error["type"].is_string() && error["message"].is_string(), "{reply:?}");
+        }
+    }
+}
