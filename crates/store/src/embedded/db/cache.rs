@@ -145,7 +145,11 @@ mod tests {
             assert_eq!(cache.get(&0).unwrap(), 0);
         }
 
-        let kept: usize = cache.shards.iter().map(|shard| shard.lock().young.len() + shard.lock().old.len()).sum();
+        let kept = cache.shards.iter().map(|shard| {
+            let shard = shard.lock();
+            shard.young.len() + shard.old.len()
+        });
+        let kept: usize = kept.sum();
         assert!(kept <= 320 + SHARDS, "{kept}");
     }
 }

@@ -5,6 +5,8 @@ mod checkpoint;
 mod counters;
 mod readers;
 mod sql;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod writer;
 

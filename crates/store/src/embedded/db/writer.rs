@@ -138,6 +138,12 @@ impl Queue {
         Ok(())
     }
 
+    /// How many operations wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.waiting.lock().jobs.len()
+    }
+
     /// Lets nobody in any more. What waits is still carried out.
     pub(super) fn close(&self) {
         self.room.close();
