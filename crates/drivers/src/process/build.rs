@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::means::{Apart, Files};
 use super::sandbox::{Command, CommandEnd, Contained, Sandbox, SandboxError};
 use super::supervisor::Supervisor;
 use crate::BuildSpec;
@@ -36,6 +37,17 @@ impl BuildJob {
     /// into place last, makes the image exist. Entries that start with a digit belong to the driver.
     pub fn dir(&self) -> PathBuf {
         self.data_dir().join("builds").join(&self.spec.job.id)
+    }
+
+    /// Whether, after a command, the upper directory holds all of the layers below it, too, because they were copied.
+    pub fn upper_is_whole(&self) -> bool {
+        let means = self.supervisor.means();
+        means.apart == Apart::Nothing || means.files == Files::Copy
+    }
+
+    /// Whether commands see the files of their sandbox at the root, not merely in their working directory.
+    pub fn has_own_root(&self) -> bool {
+        self.supervisor.means().apart != Apart::Nothing
     }
 
     /// Appends a line of the server's own to the build's log, with stamp and `ACTOR: ` (`LOG-3`).

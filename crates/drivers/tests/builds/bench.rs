@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use playhouse_drivers::process::{ProcessConfig, ProcessDriver};
+use playhouse_drivers::process::{ProcessConfig, ProcessDriver, Separation};
 use playhouse_drivers::{BuildSpec, Driver, Exit, ExitCause, ImageInfo, Job, JobKind, Limits, RunSpec};
 use tempfile::TempDir;
 
@@ -24,9 +24,14 @@ pub struct Built {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::apart(Separation::Best)
+    }
+
+    pub fn apart(separation: Separation) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = ProcessConfig::new(dir.path().join("data"), env!("CARGO_BIN_EXE_drivers-shim"));
         config.min_free_bytes = 0;
+        config.separation = separation;
         Self { driver: ProcessDriver::open(config).unwrap(), dir }
     }
 

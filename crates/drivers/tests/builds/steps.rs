@@ -3,6 +3,7 @@
 use std::fs;
 
 use playhouse_drivers::Driver;
+use playhouse_drivers::process::Separation;
 use playhouse_drivers::process::image::StoredImage;
 
 use crate::bench::Bench;
@@ -172,6 +173,43 @@ RUN ./run.sh && whoami
 
     assert_eq!(info.user, "apify");
     assert_eq!(bench.run(&built, "r", "cat ran; touch new && stat -c %a run.sh").await, "ran\n750\n");
+}
+
+#[tokio::test]
+async fn an_image_is_the_same_by_whatever_means_it_is_built() {
+    let dockerfile = "\
+FROM node:22 AS builder
+WORKDIR /usr/src/app
+COPY . .
+RUN npm --version && mkdir dist && cp main.js dist/ && rm -r old && rm gone && rm -r ~/.npm
+RUN test ! -e gone && ls dist && echo more >> dist/main.js
+FROM node:22
+WORKDIR /usr/src/app
+COPY gone .
+RUN echo made > made && rm gone
+COPY --from=builder /usr/src/app .
+CMD [\"sh\", \"-c\", \"find . -type f | sort; cat dist/main.js\"]
+";
+    let files = [("main.js", "main\n"), ("old/file", ""), ("gone", "")];
+    for separation in [Separation::Best, Separation::WithoutOverlay, Separation::WithoutNamespaces] {
+        let bench = Bench::apart(separation);
+        let (built, info) = bench.image("b", &files, dockerfile).await;
+
+        assert_eq!(
+            bench.run(&built, "r", "").await,
+            "./dist/main.js\n./made\n./main.js\nmain\nmore\n",
+            "{separation:?}"
+        );
+        assert_eq!(info.workdir, "/usr/src/app");
+    }
+}
+
+#[tokio::test]
+async fn python_is_refused_where_a_build_would_write_to_the_host() {
+    let bench = Bench::apart(Separation::WithoutNamespaces);
+    let built = bench.build(&bench.spec("b", &bench.context(&[]), "FROM python:3\nRUN true")).await;
+
+    assert!(built.reason().contains("need namespaces or a container engine"), "{}", built.reason());
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::config::Config;
 use super::copy::Target;
-use super::environment::{self, BuildEnvironment};
+use super::environment::{self, BuildEnvironment, NPM_PREFIX};
 use super::layers::{self, Content, Layer};
 use super::names::{BaseName, Family, satisfies};
 use super::toolchain::Toolchain;
@@ -36,7 +37,7 @@ const APP: &str = "/usr/src/app";
 /// A base image that is ready.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    pub(super) layer: Layer,
+    pub(super) layers: Vec<Layer>,
     pub(super) config: Config,
     /// The toolchain's part of the host.
     pub(super) binds: Vec<Bind>,
@@ -46,7 +47,8 @@ pub(super) struct Base {
 struct Stored {
     config: Config,
     binds: Vec<Bind>,
-    content: Content,
+    /// By the names of their directories, oldest first.
+    layers: Vec<(String, Content)>,
 }
 
 /// Returns the base for `name`, and prepares it first if it is not there yet. What is done is said in the log.
@@ -68,12 +70,22 @@ pub(super) fn prepare(
             name.version, toolchain.version
         ));
     }
+    if name.family == Family::Python && !shop.has_own_root() {
+        return Err("Python images need namespaces or a container engine; this machine has neither".into());
+    }
     let failed = |err: io::Error| format!("cannot prepare the base image: {err}");
     let bases = shop.data_dir().join("bases");
     fs::create_dir_all(&bases).map_err(failed)?;
-    let directory = directory_name(name, &toolchain);
+    let directory = directory_name(name, &toolchain, shop.upper_is_whole());
     // Builds that need the same base wait for the first of them to make it.
-    let _lock = layers::lock_file(&bases.join(format!("{directory}.lock"))).map_err(failed)?;
+    let lock = bases.join(format!("{directory}.lock"));
+    let _lock = loop {
+        match layers::try_lock_file(&lock).map_err(failed)? {
+            Some(lock) => break lock,
+            None if shop.is_stopped() => return Err("the build was stopped".into()),
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
     let dir = bases.join(&directory);
     if !dir.join("base.json").exists() {
         shop.say(&format!("Preparing a base image with {title} {}; this is done once", toolchain.version));
@@ -88,22 +100,25 @@ pub(super) fn prepare(
     }
     let stored: Stored =
         fs::read(dir.join("base.json")).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)).map_err(failed)?;
-    let layer =
-        Layer { dir: dir.join("fs"), home: Path::new("bases").join(&directory).join("fs"), content: stored.content };
-    Ok(Base { layer, config: stored.config, binds: stored.binds })
+    let home = Path::new("bases").join(&directory);
+    let layer = |(name, content)| Layer { dir: dir.join(&name), home: home.join(&name), content };
+    let layers = stored.layers.into_iter().map(layer).collect();
+    Ok(Base { layers, config: stored.config, binds: stored.binds })
 }
 
-fn directory_name(name: &BaseName, toolchain: &Toolchain) -> String {
+fn directory_name(name: &BaseName, toolchain: &Toolchain, whole: bool) -> String {
     let kind = match (name.family, name.with_sdk) {
         (Family::Node, true) => "actor-node",
         (Family::Node, false) => "node",
         (Family::Python, true) => "actor-python",
         (Family::Python, false) => "python",
+        (Family::Sample, _) => "sample",
     };
     let mut hash = Sha256::new();
     layers::field(&mut hash, toolchain.program.as_os_str().as_encoded_bytes());
     let of_program = layers::hex(&hash.finalize()[..4]);
-    format!("{kind}-{}-{of_program}-r{REVISION}", toolchain.version)
+    let form = if whole { "-whole" } else { "" };
+    format!("{kind}-{}-{of_program}-r{REVISION}{form}", toolchain.version)
 }
 
 /// Makes a base in the directory `at`.
@@ -115,23 +130,30 @@ fn make(
     at: &Path,
 ) -> Result<(), String> {
     let failed = |err: io::Error| format!("cannot prepare the base image: {err}");
-    let tree = at.join("fs");
+    let tree = at.join("given");
+    let upper = at.join("made");
     let scratch = at.join("scratch");
-    fs::create_dir_all(&tree).map_err(failed)?;
+    fs::create_dir_all(&tree).and_then(|()| fs::create_dir(&upper)).map_err(failed)?;
     environment::own_dir(&scratch.join("tmp")).and_then(|tmp| environment.furnish(&tmp)).map_err(failed)?;
     furnish(&tree, name).map_err(failed)?;
+    if name.family == Family::Sample {
+        // A copy: the program may be replaced while an image is still in use.
+        fs::copy(&toolchain.program, tree.join("usr/local/bin/playhouse")).map_err(failed)?;
+    }
 
     let config = config(name, toolchain);
     let mut env = environment.env.clone();
     env.extend(config.env.clone());
     let sandbox = Sandbox {
-        layers: Vec::new(),
-        upper: tree.clone(),
+        layers: vec![tree.clone()],
+        upper: upper.clone(),
         scratch: scratch.clone(),
         writable_system: true,
         binds: environment.binds.iter().chain(&toolchain.binds).cloned().collect(),
     };
-    for argv in commands(name, toolchain) {
+    let commands = commands(name, toolchain);
+    let is_made = !commands.is_empty();
+    for argv in commands {
         let shown = argv.join(" ");
         shop.say(&format!("  {shown}"));
         let command = Command { argv, env: env.clone(), cwd: config.workdir.clone() };
@@ -145,8 +167,16 @@ fn make(
         }
     }
     let targets = sandbox.binds.iter().map(|bind| bind.target.as_path());
-    traces::clean_up(&tree, targets).and_then(|()| remove_tree(&scratch)).map_err(failed)?;
-    let stored = Stored { config, binds: toolchain.binds.clone(), content: layers::measure(&tree).map_err(failed)? };
+    traces::clean_up(&upper, targets).and_then(|()| remove_tree(&scratch)).map_err(failed)?;
+    let mut layers = Vec::new();
+    for (name, counts) in [("given", !(is_made && shop.upper_is_whole())), ("made", is_made)] {
+        if counts {
+            layers.push((name.to_owned(), layers::measure(&at.join(name)).map_err(failed)?));
+        } else {
+            remove_tree(&at.join(name)).map_err(failed)?;
+        }
+    }
+    let stored = Stored { config, binds: toolchain.binds.clone(), layers };
     let text = serde_json::to_vec_pretty(&stored).map_err(|err| err.to_string())?;
     fs::write(at.join("base.json"), text).map_err(failed)?;
     File::open(at).and_then(|dir| Ok(rustix::fs::syncfs(dir)?)).map_err(failed)
@@ -157,6 +187,7 @@ fn config(name: &BaseName, toolchain: &Toolchain) -> Config {
     let mut env = vec![("LANG", "C.UTF-8".to_owned())];
     match name.family {
         Family::Node => {
+            path = path.replace(":/usr/local/bin", &format!(":{NPM_PREFIX}/bin:/usr/local/bin"));
             if let Some(dir) = toolchain.extra_path() {
                 path = path.replace(":/usr/sbin", &format!(":{}:/usr/sbin", dir.display()));
             }
@@ -175,6 +206,7 @@ fn config(name: &BaseName, toolchain: &Toolchain) -> Config {
                 env.push(("PYTHONDONTWRITEBYTECODE", "1".into()));
             }
         }
+        Family::Sample => {}
     }
     env.push(("PATH", path));
     let cmd: &[&str] = match (name.family, name.with_sdk) {
@@ -182,6 +214,7 @@ fn config(name: &BaseName, toolchain: &Toolchain) -> Config {
         (Family::Node, false) => &["node"],
         (Family::Python, true) => &["python3", "-m", "src"],
         (Family::Python, false) => &["python3"],
+        (Family::Sample, _) => &["playhouse", "sample-crawler"],
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     Config {
@@ -202,7 +235,7 @@ fn commands(name: &BaseName, toolchain: &Toolchain) -> Vec<Vec<String>> {
         Family::Node if name.with_sdk => {
             commands.push(words("npm install --omit=dev --omit=optional --no-package-lock --no-audit --no-fund"));
         }
-        Family::Node => {}
+        Family::Node | Family::Sample => {}
         Family::Python => {
             commands.push(vec![
                 toolchain.program.to_string_lossy().into_owned(),
@@ -222,16 +255,16 @@ fn commands(name: &BaseName, toolchain: &Toolchain) -> Vec<Vec<String>> {
 fn furnish(tree: &Path, name: &BaseName) -> io::Result<()> {
     let nothing = Dir::of_layers(&[tree.to_owned()]);
     let mut target = Target::new(tree, &nothing, owner());
-    for dir in [
-        "home/node",
-        ACTOR_HOME.trim_start_matches('/'),
-        "etc",
-        "usr/local/sbin",
-        "usr/local/bin",
-        "usr/local/lib/node_modules",
-        "opt",
-    ] {
-        target.make_dir(Path::new(dir), 0o755)?;
+    // Where packages are installed, a directory is there beforehand: none can be made in one of the host's where its
+    // files cannot be overlaid.
+    let own = match name.family {
+        Family::Python => vec![VENV.to_owned()],
+        Family::Node => vec![format!("{NPM_PREFIX}/bin"), format!("{NPM_PREFIX}/lib/node_modules")],
+        Family::Sample => Vec::new(),
+    };
+    let everywhere = ["/home/node", ACTOR_HOME, "/etc", "/usr/local/sbin", "/usr/local/bin", "/opt"].map(str::to_owned);
+    for dir in everywhere.iter().chain(&own) {
+        target.make_dir(Path::new(dir.trim_start_matches('/')), 0o755)?;
     }
     // The first name is the one that a user id is shown as.
     let users = format!(

@@ -70,8 +70,8 @@ impl Stage {
 
     fn of_base(base: &Base) -> Self {
         Self {
-            layers: vec![base.layer.clone()],
-            key: base.layer.home.to_string_lossy().into_owned(),
+            layers: base.layers.clone(),
+            key: base.layers.iter().map(|layer| layer.home.to_string_lossy() + " ").collect(),
             config: base.config.clone(),
             binds: base.binds.clone(),
             args: BTreeMap::new(),
@@ -243,7 +243,7 @@ impl<'a> Builder<'a> {
             }
         }
         let path = resolved.path;
-        self.add_layer(stage, "workdir", path.to_string_lossy().as_bytes(), |_, tree| {
+        self.add_layer(stage, "workdir", false, path.to_string_lossy().as_bytes(), |_, tree| {
             Target::new(tree, &image, owner()).make_dir(&path, 0o755).map_err(|err| fault(err).into())
         })
     }
@@ -298,7 +298,7 @@ impl<'a> Builder<'a> {
         }
         let mut hash = Sha256::new();
         copy::fingerprint(&items, &mut hash).map_err(|err| fault(err.to_string()))?;
-        self.add_layer(stage, "copy", &hash.finalize(), |builder, tree| {
+        self.add_layer(stage, "copy", false, &hash.finalize(), |builder, tree| {
             let shop = &mut *builder.shop;
             Target::new(tree, &image, owner()).put(&items, &mut || shop.is_stopped()).map_err(fault)
         })
@@ -336,11 +336,14 @@ impl<'a> Builder<'a> {
 
     /// Adds a layer to `stage`: one from the cache, or one that `fill` fills.
     ///
+    /// A `whole` layer has all of those below it in itself.
+    ///
     /// `inputs` is all that decides about its content besides `what` it is and the layers below it.
     pub(super) fn add_layer(
         &mut self,
         stage: &mut Stage,
         what: &str,
+        whole: bool,
         inputs: &[u8],
         fill: impl FnOnce(&mut Self, &Path) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
@@ -348,7 +351,8 @@ impl<'a> Builder<'a> {
         let spec = self.shop.spec();
         // Without cache, layers are made anew even if there are some like them.
         let apart = if spec.use_cache { "" } else { &spec.job.id };
-        for part in [stage.key.as_bytes(), what.as_bytes(), inputs, apart.as_bytes()] {
+        let form = if whole { b"whole".as_slice() } else { b"" };
+        for part in [stage.key.as_bytes(), what.as_bytes(), form, inputs, apart.as_bytes()] {
             layers::field(&mut hash, part);
         }
         let key = layers::hex(&hash.finalize()[..16]);
@@ -364,6 +368,9 @@ impl<'a> Builder<'a> {
                 self.layers.finish(&key)?
             }
         };
+        if whole {
+            stage.layers.clear();
+        }
         stage.layers.push(layer);
         stage.key = key;
         Ok(())

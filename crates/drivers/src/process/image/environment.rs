@@ -14,6 +14,9 @@ use crate::process::sandbox::{Bind, owner};
 /// A directory below the private `/tmp` of a build step that never becomes part of a layer.
 pub(super) const PRIVATE: &str = ".playhouse";
 
+/// Where `npm install -g` installs; its `bin` is on the `PATH` of images for Node.js.
+pub(super) const NPM_PREFIX: &str = "/opt/npm";
+
 /// What build steps get besides the image's own environment.
 #[derive(Clone, Debug)]
 pub(super) struct BuildEnvironment {
@@ -122,7 +125,7 @@ impl BuildEnvironment {
             env.insert(variable.into(), inside(name));
         }
         for (name, value) in [
-            ("NPM_CONFIG_PREFIX", "/usr/local"),
+            ("NPM_CONFIG_PREFIX", NPM_PREFIX),
             ("NPM_CONFIG_UPDATE_NOTIFIER", "false"),
             ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
             ("PIP_ROOT_USER_ACTION", "ignore"),

@@ -187,15 +187,21 @@ fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// Waits for a lock that ends with the returned file.
-pub(super) fn lock_file(path: &Path) -> io::Result<File> {
+/// Takes a lock that ends with the returned file; `None` if somebody else has it.
+pub(super) fn try_lock_file(path: &Path) -> io::Result<Option<File>> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(err) => Err(err.into()),
+    }
 }
 
+/// Waits for the lock on all layers, which nobody holds for long.
 fn lock(data_dir: &Path) -> io::Result<File> {
-    lock_file(&data_dir.join("layers").join(".lock"))
+    let file = File::options().create(true).truncate(false).write(true).open(data_dir.join("layers").join(".lock"))?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
 }
 
 /// Hashes and measures a tree.

@@ -15,6 +15,8 @@ pub(super) struct BaseName {
 pub(super) enum Family {
     Node,
     Python,
+    /// The sample crawler that is part of our own program, for machines that have neither language.
+    Sample,
 }
 
 impl Family {
@@ -23,6 +25,7 @@ impl Family {
         match self {
             Self::Node => "Node.js",
             Self::Python => "Python",
+            Self::Sample => "the sample crawler",
         }
     }
 }
@@ -42,6 +45,7 @@ pub(super) fn base(image: &str) -> Result<BaseName, String> {
         "apify/actor-python" => known(Family::Python, true),
         "node" => known(Family::Node, false),
         "python" => known(Family::Python, false),
+        "playhouse/sample-crawler" => known(Family::Sample, false),
         "scratch" => Err("FROM scratch starts without any system and needs a container engine".into()),
         _ if has_browser(name) => Err(format!(
             "the base image {image} comes with a browser and needs a container engine; \

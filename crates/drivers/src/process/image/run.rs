@@ -68,16 +68,18 @@ impl Builder<'_> {
         let mut full_env = self.environment.env.clone();
         full_env.extend(env);
         let before = stage.clone();
-        self.add_layer(stage, "run", &hash.finalize(), |builder, upper| {
+        let whole = self.shop.upper_is_whole();
+        self.add_layer(stage, "run", whole, &hash.finalize(), |builder, upper| {
             let scratch = upper.with_file_name("scratch");
             let home = full_env.get("HOME").cloned().unwrap_or_else(|| ACTOR_HOME.into());
             builder.prepare_tmp(&before, &scratch, run)?;
-            // Images that keep npm's cache in the home directory end their installation with `rm -r ~/.npm`.
-            let npm = Path::new(&home).join(".npm");
+            // Templates end their installation with `rm -r ~/.npm`, which npm has no cause to make here. A layer of its
+            // own below the step's shows one.
+            let home = Path::new(&home).strip_prefix("/").unwrap_or(Path::new("home/myuser"));
             let image = before.tree();
-            if let Ok(below_root) = npm.strip_prefix("/") {
-                Target::new(upper, &image, owner()).make_dir(below_root, 0o755)?;
-            }
+            let shown = scratch.join("shown");
+            fs::create_dir(&shown)?;
+            Target::new(&shown, &image, owner()).make_dir(&home.join(".npm"), 0o755)?;
             let mut binds = builder.environment.binds.clone();
             binds.extend(before.binds.iter().cloned());
             for (number, mount) in mounts.iter().enumerate() {
@@ -90,7 +92,7 @@ impl Builder<'_> {
             };
             let command = Command { argv, env: full_env, cwd: before.config.workdir.clone() };
             let sandbox = Sandbox {
-                layers: before.layer_dirs(),
+                layers: before.layer_dirs().into_iter().chain([shown]).collect(),
                 upper: upper.to_owned(),
                 scratch: scratch.clone(),
                 writable_system: true,
@@ -106,7 +108,10 @@ impl Builder<'_> {
                 return Err(Fault::new(line, complaint(&instruction.text, &end)).into());
             }
             let targets = sandbox.binds.iter().map(|bind| bind.target.as_path());
-            traces::clean_up(upper, targets.chain([npm.as_path()]))?;
+            traces::clean_up(upper, targets)?;
+            if !matches!(image.resolve(&home.join(".npm"), true)?.node, Some(Node::Dir(_))) {
+                traces::forget_dir(upper, &home.join(".npm"))?;
+            }
             traces::prune(upper)?;
             keep_tmp(&scratch.join("tmp"), upper, &image)?;
             remove_tree(&scratch)?;

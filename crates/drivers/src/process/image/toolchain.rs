@@ -29,6 +29,7 @@ impl Toolchain {
             Family::Node => satisfies(&found.version, wants),
             // Packages for one minor version of Python do not fit another.
             Family::Python => minor(&found.version).starts_with(minor(wants)),
+            Family::Sample => true,
         };
         let found = match first {
             Some(found) if close_enough(&found) => Some(found),
@@ -42,24 +43,27 @@ impl Toolchain {
             Family::Python => "no Python with venv and pip on this machine; install python3 and python3-venv \
                                and put python3 on the PATH of the server"
                 .into(),
+            Family::Sample => "our own program is not where it was started from".into(),
         })
     }
 
     fn probe(family: Family, program: &Path) -> Option<Self> {
-        let script = match family {
-            Family::Node => {
+        let (flag, script) = match family {
+            Family::Node => (
+                "-e",
                 "const fs = require('fs'), path = require('path'); const real = fs.realpathSync(process.execPath);\
-                 console.log([process.versions.node, real, path.dirname(path.dirname(real))].join('\\n'))"
-            }
-            Family::Python => {
+                 console.log([process.versions.node, real, path.dirname(path.dirname(real))].join('\\n'))",
+            ),
+            Family::Python => (
+                "-c",
                 "import sys, os, venv, ensurepip; real = os.path.realpath; \
                  print('.'.join(map(str, sys.version_info[:3])), \
-                 real(getattr(sys, '_base_executable', sys.executable)), real(sys.base_prefix), sep='\\n')"
+                 real(getattr(sys, '_base_executable', sys.executable)), real(sys.base_prefix), sep='\\n')",
+            ),
+            Family::Sample => {
+                let version = env!("CARGO_PKG_VERSION").to_owned();
+                return Some(Self { version, program: program.to_owned(), binds: Vec::new() });
             }
-        };
-        let flag = match family {
-            Family::Node => "-e",
-            Family::Python => "-c",
         };
         let mut command = Command::new(program);
         command.args([flag, script]).stdin(Stdio::null()).stderr(Stdio::null());
@@ -89,6 +93,7 @@ fn candidates(family: Family, wants: &str) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let mut found = Vec::new();
     match family {
+        Family::Sample => found.extend(std::env::current_exe()),
         Family::Node => {
             found.extend(on_path("node"));
             let versions = std::env::var_os("NVM_DIR").map(PathBuf::from).or(home.map(|home| home.join(".nvm")));

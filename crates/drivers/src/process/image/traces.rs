@@ -29,6 +29,17 @@ pub(super) fn clean_up<'a>(tree: &Path, targets: impl Iterator<Item = &'a Path>)
     Ok(())
 }
 
+/// Removes the empty directory `path` from a layer, or the mark that one was removed.
+pub(super) fn forget_dir(tree: &Path, path: &Path) -> io::Result<()> {
+    let here = tree.join(path);
+    if here.symlink_metadata().is_ok_and(|metadata| tree::is_removal(&metadata)) {
+        fs::remove_file(here)?;
+        let parent = Path::new("/").join(path.parent().unwrap_or(path));
+        return clean_up(tree, std::iter::once(parent.as_path()));
+    }
+    clean_up(tree, std::iter::once(Path::new("/").join(path).as_path()))
+}
+
 /// Removes the directories that only served to make the host's system directories writable.
 pub(super) fn prune(tree: &Path) -> io::Result<()> {
     for dir in tree::HOST_DIRS {

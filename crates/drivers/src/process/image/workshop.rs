@@ -11,6 +11,8 @@ pub(super) trait Workshop {
     fn spec(&self) -> &BuildSpec;
     fn data_dir(&self) -> &Path;
     fn dir(&self) -> PathBuf;
+    fn upper_is_whole(&self) -> bool;
+    fn has_own_root(&self) -> bool;
     fn say(&mut self, text: &str);
     fn run(&mut self, sandbox: &Sandbox, command: &Command) -> Result<CommandEnd, SandboxError>;
     fn is_stopped(&mut self) -> bool;
@@ -27,6 +29,14 @@ impl Workshop for BuildJob {
 
     fn dir(&self) -> PathBuf {
         self.dir()
+    }
+
+    fn upper_is_whole(&self) -> bool {
+        self.upper_is_whole()
+    }
+
+    fn has_own_root(&self) -> bool {
+        self.has_own_root()
     }
 
     fn say(&mut self, text: &str) {

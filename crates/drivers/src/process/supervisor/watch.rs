@@ -86,6 +86,10 @@ impl Supervisor {
         &self.means.data_dir
     }
 
+    pub(in crate::process) fn means(&self) -> &Means {
+        &self.means
+    }
+
     /// The log, for lines of the server's own.
     pub(in crate::process) fn log(&mut self) -> &mut LogFile {
         &mut self.log
@@ -102,7 +106,7 @@ impl Supervisor {
         while let Ok(Some(_)) = self.signals.read_signal() {
             self.stopping = Stopping::Killed;
         }
-        if self.server.as_ref().is_some_and(|server| is_ready(server)) {
+        if self.server.as_ref().is_some_and(is_ready) {
             self.stopping = Stopping::Killed;
         }
         self.was_stopped()
