@@ -264,27 +264,27 @@ async fn large_answers_are_compressed_for_who_asks() {
 
 pub fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(body).expect("valid");
+    encoder.finish().expect("valid")
 }
 
 pub fn zlib(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(body).expect("valid");
+    encoder.finish().expect("valid")
 }
 
 fn raw_deflate(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(body).expect("valid");
+    encoder.finish().expect("valid")
 }
 
 pub fn brotli(body: &[u8]) -> Vec<u8> {
     use tokio::io::AsyncReadExt as _;
     let mut encoder = async_compression::tokio::bufread::BrotliEncoder::new(body);
     let mut encoded = Vec::new();
-    futures::executor::block_on(encoder.read_to_end(&mut encoded)).unwrap();
+    futures::executor::block_on(encoder.read_to_end(&mut encoded)).expect("valid");
     encoded
 }
 
@@ -292,12 +292,12 @@ fn unpacked(encoding: &str, body: &[u8]) -> Vec<u8> {
     use std::io::Read as _;
     let mut plain = Vec::new();
     match encoding {
-        "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap(),
-        "deflate" => flate2::read::ZlibDecoder::new(body).read_to_end(&mut plain).unwrap(),
+        "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut plain).expect("valid"),
+        "deflate" => flate2::read::ZlibDecoder::new(body).read_to_end(&mut plain).expect("valid"),
         "br" => {
             use tokio::io::AsyncReadExt as _;
             let mut decoder = async_compression::tokio::bufread::BrotliDecoder::new(body);
-            futures::executor::block_on(decoder.read_to_end(&mut plain)).unwrap()
+            futures::executor::block_on(decoder.read_to_end(&mut plain)).expect("valid")
         }
         _ => return body.to_vec(),
     };

@@ -254,7 +254,7 @@ async fn keys_are_listed_in_byte_order_with_every_member() {
 }
 
 fn keys_of(page: &Value) -> Vec<&str> {
-    page["items"].as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap()).collect()
+    page["items"].as_array().expect("an array").iter().map(|item| item["key"].as_str().expect("text")).collect()
 }
 
 #[tokio::test]

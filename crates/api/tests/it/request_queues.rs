@@ -18,7 +18,7 @@ fn request(key: &str) -> Value {
 }
 
 fn keys_of(head: &Value) -> Vec<&str> {
-    head["items"].as_array().unwrap().iter().map(|item| item["uniqueKey"].as_str().unwrap()).collect()
+    head["items"].as_array().expect("an array").iter().map(|item| item["uniqueKey"].as_str().expect("text")).collect()
 }
 
 async fn head(server: &TestServer, path: &str) -> Vec<String> {
@@ -298,7 +298,7 @@ async fn requests_are_deleted_one_by_one_and_in_batches_with_a_body() {
 }
 
 fn keys(list: &Value, member: &str) -> Vec<String> {
-    list.as_array().unwrap().iter().map(|one| one[member].as_str().unwrap().to_owned()).collect()
+    list.as_array().expect("an array").iter().map(|one| one[member].as_str().expect("text").to_owned()).collect()
 }
 
 #[tokio::test]

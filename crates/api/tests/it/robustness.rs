@@ -2,6 +2,8 @@
 
 use http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::harness::TestServer;
 
@@ -13,7 +15,7 @@ impl Dice {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        from[usize::try_from(self.0 % from.len() as u64).unwrap()]
+        from[usize::try_from(self.0 % from.len() as u64).expect("valid")]
     }
 }
 
@@ -122,4 +124,35 @@ async fn storages_answer_every_sort_of_request_with_a_status_below_500() {
             assert!(error["type"].is_string() && error["message"].is_string(), "{reply:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_reads_the_refusal_of_an_upload_that_it_was_still_sending() {
+    const SIZE: usize = 8 << 20;
+    let server = TestServer::start().await;
+    let address = server.listen().await;
+
+    for path in ["/v2/key-value-stores/aaaaaaaaaaaaaaaaa/records/x", "/v2/nowhere"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head =
+            format!("PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong\r\nContent-Length: {SIZE}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; SIZE]).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 40"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_leave_to_send_is_refused_at_once() {
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.listen().await).await.unwrap();
+    let head = "PUT /v2/nowhere HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n";
+
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+
+    assert_eq!(&answer, b"HTTP/1.1 404");
 }

@@ -149,14 +149,14 @@ async fn verbatim(mut items: ItemChunks, mut writer: Box<dyn Writer>, start: Vec
 }
 
 fn write_chunk(writer: &mut dyn Writer, lines: Bytes, mut put: impl FnMut(Bytes)) {
-    match writer.lines(lines.clone()) {
-        Some(verbatim) => {
+    match writer.lines(lines) {
+        Ok(verbatim) => {
             if !verbatim.before.is_empty() {
                 put(Bytes::from_static(verbatim.before));
             }
             put(verbatim.lines);
         }
-        None => {
+        Err(lines) => {
             let mut out = Vec::with_capacity(lines.len() + lines.len() / 4);
             lines_of(&lines).for_each(|item| writer.entry(item, &mut out));
             put(out.into());

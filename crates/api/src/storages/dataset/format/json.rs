@@ -29,14 +29,16 @@ impl Writer for Json {
         out.push(b']');
     }
 
-    fn lines(&mut self, lines: Bytes) -> Option<Verbatim> {
-        // The line feed behind each item becomes the comma before the next; the last one goes.
-        let mut lines: BytesMut = lines.into();
+    fn lines(&mut self, lines: Bytes) -> Result<Verbatim, Bytes> {
+        // The line feed behind each item becomes the comma before the next; the last one goes. Copies nothing unless the
+        // store still holds on to the lines.
+        let mut lines = BytesMut::from(lines);
         lines.truncate(lines.len().saturating_sub(1));
-        let breaks: Vec<usize> = memchr::memchr_iter(b'\n', &lines).collect();
-        for at in breaks {
-            lines[at] = b',';
+        let mut from = 0;
+        while let Some(at) = memchr::memchr(b'\n', &lines[from..]) {
+            lines[from + at] = b',';
+            from += at + 1;
         }
-        Some(Verbatim { before: self.separator(), lines: lines.freeze() })
+        Ok(Verbatim { before: self.separator(), lines: lines.freeze() })
     }
 }

@@ -16,7 +16,7 @@ impl Writer for JsonLines {
 
     fn end(&mut self, _: &mut Vec<u8>) {}
 
-    fn lines(&mut self, lines: Bytes) -> Option<Verbatim> {
-        Some(Verbatim { before: b"", lines })
+    fn lines(&mut self, lines: Bytes) -> Result<Verbatim, Bytes> {
+        Ok(Verbatim { before: b"", lines })
     }
 }

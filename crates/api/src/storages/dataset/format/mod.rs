@@ -26,9 +26,9 @@ pub(super) trait Writer: Send {
     /// What stands behind the last entry.
     fn end(&mut self, out: &mut Vec<u8>);
 
-    /// Writes whole stored lines as they are, if the format is that close to how items are stored.
-    fn lines(&mut self, _lines: Bytes) -> Option<Verbatim> {
-        None
+    /// Turns whole stored lines into what goes out, if the format is that close to how items are stored; else gives them back.
+    fn lines(&mut self, lines: Bytes) -> Result<Verbatim, Bytes> {
+        Err(lines)
     }
 }
 
