@@ -5,6 +5,8 @@
 //! it the file counts, after it the object, and nothing is lost or there twice, whenever the server dies.
 
 mod frames;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
