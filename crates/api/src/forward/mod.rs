@@ -66,7 +66,7 @@ async fn splice(mut one: impl AsyncRead + AsyncWrite + Unpin, mut other: impl As
 }
 
 fn upgrade_wanted(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE) && named_by_connection(headers).iter().any(|name| *name == UPGRADE)
+    headers.contains_key(UPGRADE) && named_by_connection(headers).contains(&UPGRADE)
 }
 
 fn strip(headers: &mut HeaderMap, keep_upgrade: bool) {

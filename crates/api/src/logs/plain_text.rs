@@ -39,50 +39,53 @@ impl PlainText {
         }
         let mut plain = Vec::with_capacity(piece.len());
         for byte in piece {
-            self.state = self.take(byte, &mut plain);
+            self.state = take(self.state, byte, &mut plain);
         }
         plain.into()
     }
+}
 
-    fn take(&self, byte: u8, plain: &mut Vec<u8>) -> State {
-        use State::{Control, Escape, LeadByte, OneMore, Payload, PayloadEscape, Text};
-        match (self.state, byte) {
-            // Nothing goes beyond its line.
-            (Escape | OneMore | Control | Payload | PayloadEscape, b'\n') => {
-                plain.push(b'\n');
-                Text
-            }
-            (Text, ESCAPE) | (Escape | OneMore | Control, ESCAPE) => Escape,
-            (Text, 0xc2) => LeadByte,
-            (Text, byte) => {
-                if !is_special(byte) {
-                    plain.push(byte);
-                }
-                Text
-            }
-            // Control characters of two bytes; among them one that begins what `ESC [` begins, and one for `ESC ]`.
-            (LeadByte, 0x9b) => Control,
-            (LeadByte, 0x90 | 0x98 | 0x9d | 0x9e | 0x9f) => Payload,
-            (LeadByte, 0x80..=0x9f) => Text,
-            (LeadByte, byte) => {
-                plain.extend([0xc2, byte]);
-                Text
-            }
-            (Escape, b'[') => Control,
-            (Escape, b']' | b'P' | b'X' | b'^' | b'_') => Payload,
-            (Escape, 0x20..=0x2f) => OneMore,
-            (Escape, _) => Text,
-            (OneMore, 0x20..=0x2f) => OneMore,
-            (OneMore, _) => Text,
-            (Control, 0x40..=0x7e) => Text,
-            (Control, _) => Control,
-            (Payload, BELL) => Text,
-            (Payload, ESCAPE) => PayloadEscape,
-            (Payload, _) => Payload,
-            (PayloadEscape, b'\\') => Text,
-            (PayloadEscape, ESCAPE) => PayloadEscape,
-            (PayloadEscape, _) => Payload,
+/// What follows `state` when `byte` comes; what stays of the text goes to `plain`.
+fn take(state: State, byte: u8, plain: &mut Vec<u8>) -> State {
+    use State::{Control, Escape, LeadByte, OneMore, Payload, PayloadEscape, Text};
+    match (state, byte) {
+        // Nothing goes beyond its line.
+        (Escape | OneMore | Control | Payload | PayloadEscape, b'\n') => {
+            plain.push(b'\n');
+            Text
         }
+        // Escapes are ASCII, so a character beyond it belongs to the text.
+        (Escape | OneMore | Control, 0x80..) => take(Text, byte, plain),
+        (Text, ESCAPE) | (Escape | OneMore | Control, ESCAPE) => Escape,
+        (Text, 0xc2) => LeadByte,
+        (Text, byte) => {
+            if !is_special(byte) {
+                plain.push(byte);
+            }
+            Text
+        }
+        // Control characters of two bytes; among them one that begins what `ESC [` begins, and one for `ESC ]`.
+        (LeadByte, 0x9b) => Control,
+        (LeadByte, 0x90 | 0x98 | 0x9d | 0x9e | 0x9f) => Payload,
+        (LeadByte, 0x80..=0x9f) => Text,
+        (LeadByte, byte) => {
+            plain.extend([0xc2, byte]);
+            Text
+        }
+        (Escape, b'[') => Control,
+        (Escape, b']' | b'P' | b'X' | b'^' | b'_') => Payload,
+        (Escape, 0x20..=0x2f) => OneMore,
+        (Escape, _) => Text,
+        (OneMore, 0x20..=0x2f) => OneMore,
+        (OneMore, _) => Text,
+        (Control, 0x40..=0x7e) => Text,
+        (Control, _) => Control,
+        (Payload, BELL) => Text,
+        (Payload, ESCAPE) => PayloadEscape,
+        (Payload, _) => Payload,
+        (PayloadEscape, b'\\') => Text,
+        (PayloadEscape, ESCAPE) => PayloadEscape,
+        (PayloadEscape, _) => Payload,
     }
 }
 
@@ -113,6 +116,7 @@ mod tests {
             ("\x1b(Bx\x1bMy\x1b7z\n", "xyz\n"),
             ("a\rb\r\nc\x08\x7f\0\n", "ab\nc\n"),
             ("\u{9b}31mred\u{9d}0;title\x07.\u{85}\n", "red.\n"),
+            ("\x1bü\x1b[3ü\x1b(ü\n", "üüü\n"),
             ("\x1b[31\nnext \x1b]0;never closed\nnext\x1b\n.\n", "\nnext \nnext\n.\n"),
         ] {
             for size in 1..=text.len() {

@@ -14,7 +14,18 @@ async fn an_actor_is_created_found_in_every_way_changed_and_deleted() {
     assert_eq!(created.header("location").rsplit('/').next(), actor["id"].as_str());
     insist(
         &actor,
-        &["id", "userId", "name", "username", "isPublic", "createdAt", "modifiedAt", "stats", "versions", "taggedBuilds"],
+        &[
+            "id",
+            "userId",
+            "name",
+            "username",
+            "isPublic",
+            "createdAt",
+            "modifiedAt",
+            "stats",
+            "versions",
+            "taggedBuilds",
+        ],
     );
     insist(&actor, &["defaultRunOptions.build", "defaultRunOptions.timeoutSecs", "defaultRunOptions.memoryMbytes"]);
     insist(&actor, &["deploymentKey", "pricingInfos", "stats.totalRuns", "stats.totalBuilds"]);
@@ -66,7 +77,11 @@ async fn what_cannot_be_an_actor_is_refused() {
     server.post("/v2/actors").json(twice).await.expect_error(400, "version-already-exists");
 
     server.post("/v2/actors").json(json!({ "name": "other" })).await.expect(201);
-    server.put("/v2/actors/~other").json(json!({ "name": "my-actor" })).await.expect_error(409, "actor-name-not-unique");
+    server
+        .put("/v2/actors/~other")
+        .json(json!({ "name": "my-actor" }))
+        .await
+        .expect_error(409, "actor-name-not-unique");
     assert_eq!(server.get("/v2/actors?my=1").await.expect(200).data()["total"], 2, "nothing else was stored");
 }
 

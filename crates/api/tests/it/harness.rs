@@ -37,6 +37,11 @@ impl TestServer {
         Self { engine, service }
     }
 
+    /// What answers requests, to be served on a socket.
+    pub fn service(&self) -> Service {
+        self.service.clone()
+    }
+
     pub fn get(&self, path: &str) -> Ask<'_> {
         self.ask(Method::GET, path)
     }

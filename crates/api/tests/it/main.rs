@@ -3,9 +3,12 @@
 //! Requests go straight to the service, without a socket, so tests may hold the clock still. See [`harness`].
 
 mod harness;
+mod platform;
+mod sockets;
 
 // The surface
 mod http;
+mod robustness;
 
 // Storages
 mod access;
@@ -13,3 +16,16 @@ mod datasets;
 mod key_value_stores;
 mod request_queues;
 mod storages;
+
+// Actors, builds and runs
+mod actors;
+mod builds;
+mod containers;
+mod events;
+mod logs;
+mod proxy;
+mod push;
+mod run_operations;
+mod runs;
+mod users;
+mod versions;

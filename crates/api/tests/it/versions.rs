@@ -29,7 +29,8 @@ async fn a_version_is_created_patched_listed_and_deleted() {
     let moved = server.post(&one).json(tarball).await.expect(200).data();
     assert_eq!((&moved["sourceType"], moved.get("sourceFiles")), (&json!("TARBALL"), None));
     assert_eq!(moved["envVars"][0]["name"], "A", "untouched when absent");
-    let back = server.put(&one).json(json!({ "sourceType": "SOURCE_FILES", "sourceFiles": [] })).await.expect(200).data();
+    let back =
+        server.put(&one).json(json!({ "sourceType": "SOURCE_FILES", "sourceFiles": [] })).await.expect(200).data();
     assert_eq!((&back["sourceFiles"], back.get("tarballUrl")), (&json!([]), None));
 
     let list = server.get(&format!("{url}?limit=1")).await.expect(200).data();
