@@ -35,6 +35,15 @@ impl Bench {
         Self { driver: ProcessDriver::open(config).unwrap(), dir }
     }
 
+    /// Whether layers are stacked here; where they are copied, some things are different, and said so.
+    pub fn stacks_layers(&self) -> bool {
+        let stacks = self.driver.isolation().details.iter().any(|detail| detail.contains("stacked by overlayfs"));
+        if !stacks {
+            eprintln!("skipped: overlayfs may not be mounted here");
+        }
+        stacks
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
@@ -72,6 +81,16 @@ impl Bench {
         let exit = self.driver.wait(&spec.job);
         let exit = tokio::time::timeout(Duration::from_secs(900), exit).await.expect("no end").unwrap();
         Built { id: spec.job.id.clone(), exit, log: without_stamps(&spec.log) }
+    }
+
+    /// Waits until the log of a build has `text`.
+    pub async fn log_has(&self, spec: &BuildSpec, text: &str) {
+        let has = async {
+            while !without_stamps(&spec.log).contains(text) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), has).await.expect("still not in the log");
     }
 
     /// Builds `dockerfile` in a context of `files` and expects it to go well.

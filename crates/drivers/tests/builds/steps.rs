@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use playhouse_drivers::Driver;
 use playhouse_drivers::process::Separation;
 use playhouse_drivers::process::image::StoredImage;
+use playhouse_drivers::{Driver, ExitCause, Stop};
 
 use crate::bench::Bench;
 
@@ -246,6 +246,9 @@ EOF
 #[tokio::test]
 async fn steps_pass_files_in_tmp_on_and_keep_no_trace_of_their_means() {
     let bench = Bench::new();
+    if !bench.stacks_layers() {
+        return;
+    }
     let dockerfile = "\
 FROM node:22
 COPY list /tmp/
@@ -297,6 +300,9 @@ async fn a_failing_step_is_named_and_the_steps_before_it_are_kept() {
 #[tokio::test]
 async fn layers_go_with_the_last_image_that_needs_them() {
     let bench = Bench::new();
+    if !bench.stacks_layers() {
+        return;
+    }
     let shared = "FROM node:22\nRUN echo shared > ~/a\n";
     bench.image("a", &[], &format!("{shared}RUN echo a")).await;
     let (built, _) = bench.image("b", &[], &format!("{shared}RUN echo b")).await;
@@ -339,4 +345,26 @@ async fn the_host_cannot_be_read_or_written_by_a_build() {
     let dockerfile = "FROM node:22 AS a\nFROM node:22\nCOPY --from=a /etc/shadow /x";
     let built = bench.build(&bench.spec("c", &context, dockerfile)).await;
     assert!(built.reason().contains("/etc/shadow is not in the stage a"), "{}", built.reason());
+}
+
+#[tokio::test]
+async fn a_killed_build_leaves_no_image_and_nothing_unfinished() {
+    let bench = Bench::new();
+    let context = bench.context(&[]);
+    let dockerfile = "FROM node:22\nRUN echo kept\nRUN echo started && sleep 4711.21";
+    let spec = bench.spec("a", &context, dockerfile);
+    fs::create_dir_all(spec.log.parent().unwrap()).unwrap();
+    bench.driver.start_build(&spec).await.unwrap();
+    bench.log_has(&spec, "\nstarted\n").await;
+
+    bench.driver.stop(&spec.job, Stop::Kill).await.unwrap();
+    let exit = bench.driver.wait(&spec.job).await.unwrap();
+    bench.driver.forget(&spec.job).await.unwrap();
+
+    assert!(matches!(exit.cause, ExitCause::Stopped | ExitCause::Lost), "{exit:?}");
+    assert!(bench.driver.image("a").await.unwrap().is_none());
+    let left: Vec<_> =
+        fs::read_dir(spec.log.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["log"]);
+    bench.image("b", &[], "FROM node:22\nRUN echo kept").await;
 }
