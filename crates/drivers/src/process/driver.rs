@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -102,6 +102,12 @@ struct Slot {
     /// Kept open for jobs that are to end with this process.
     lifeline: Mutex<Option<UnixStream>>,
 }
+
+/// How long a supervisor may stand at the gate of a server that is gone.
+const AT_GATE: Duration = Duration::from_secs(5);
+
+/// How long a command may take to be executed; a copied image can be large, but nothing waits forever.
+const START: Duration = Duration::from_secs(300);
 
 /// What there is of a life.
 enum Seen {
@@ -295,14 +301,20 @@ impl Inner {
         let slot = self.slot(job);
         let _one_at_a_time = slot.starting.lock();
         let life = self.life(job)?;
+        let begin = Instant::now();
         loop {
             match self.look(job)? {
                 Seen::Exited(_) => return Ok(()),
                 Seen::Running(_) if life.has_begun() => return Ok(()),
                 // Left at its gate by a server that died: it begins in a moment, or ends with nothing done.
-                Seen::Running(supervisor) => supervisor.ends_within(Duration::from_millis(2)),
+                Seen::Running(supervisor) => {
+                    if begin.elapsed() > AT_GATE {
+                        supervisor.signal(rustix::process::Signal::KILL).context("cannot kill a supervisor")?;
+                    }
+                    supervisor.ends_within(Duration::from_millis(2));
+                }
                 Seen::Unknown => break,
-            };
+            }
         }
         let handover = handover()?;
         let started = self.start_anew(job, &life, &handover, &slot);
@@ -337,6 +349,7 @@ impl Inner {
 
         let group = self.means.cgroups.group(&group_name(job));
         let hand_over = || -> io::Result<_> {
+            socket.set_read_timeout(Some(START))?;
             life.write(ProcessIdentity::of(child.id())?, group.clone())?;
             wire::send(&socket, handover)?;
             wire::receive::<Reply>(&socket)
@@ -416,6 +429,8 @@ impl Inner {
     }
 
     fn stop(&self, job: &Job, how: Stop) -> Result<(), DriverError> {
+        // A supervisor that is being started may not be able to take signals yet.
+        drop(self.slot(job).starting.lock());
         let Seen::Running(supervisor) = self.look(job)? else { return Ok(()) };
         let signal = |signal| supervisor.signal(signal).context("cannot signal a supervisor");
         if how == Stop::Signal {

@@ -191,3 +191,58 @@ async fn without_namespaces_runs_work_in_a_copy_and_leave_no_process() {
     assert_eq!(exit.cause, playhouse_drivers::ExitCause::Lost);
     assert_eq!(crate::bench::processes("sleep 4711.22"), Vec::<i32>::new());
 }
+
+#[tokio::test]
+async fn without_namespaces_landlock_guards_files() {
+    let bench = Bench::with(|config| config.separation = Separation::WithoutNamespaces);
+    if bench.driver.isolation().level != "partial" {
+        eprintln!("SKIPPED: no Landlock here");
+        return;
+    }
+    let secret = bench.data_dir().join("secret");
+    fs::write(&secret, "hidden\n").unwrap();
+    let outside = std::env::temp_dir().join(format!("playhouse-outside-{}", std::process::id()));
+    let script = format!(
+        "cat {0} 2>/dev/null || echo no secret; echo x > {1} || echo no write; echo y > own && cat own; ls / > /dev/null || echo no list",
+        secret.display(),
+        outside.display()
+    );
+    let (exit, log) = bench.run(&bench.script("guarded", &format!("{{ {script}; }} 2>/dev/null"))).await;
+
+    assert_eq!((exit.code, log.as_str()), (Some(0), "no secret\nno write\ny\nno list\n"));
+    assert!(!outside.exists());
+}
+
+#[tokio::test]
+async fn a_data_directory_within_the_system_is_hidden() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can make a data directory in /opt");
+        return;
+    }
+    let within = tempfile::tempdir_in("/opt").unwrap();
+    let bench = Bench::with(|config| config.data_dir = within.path().join("data"));
+    fs::write(within.path().join("beside"), "").unwrap();
+    let script = format!("ls -A {0}; ls -A {0}/data", within.path().display());
+    let (_, log) = bench.run(&bench.script("within", &script)).await;
+
+    assert_eq!(log, "beside\ndata\n");
+}
+
+#[tokio::test]
+async fn sockets_without_a_file_are_out_of_reach() {
+    let bench = Bench::new();
+    if !bench.driver.isolation().details.iter().any(|detail| detail.contains("abstract")) {
+        eprintln!("SKIPPED: no Landlock here");
+        return;
+    }
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("playhouse-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    let connect = format!("import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}')");
+    let mut spec = bench.script("abstract", "/usr/bin/python3 -c \"$CONNECT\" 2>&1 | tail -1");
+    spec.env.insert("CONNECT".into(), connect);
+    let (_, log) = bench.run(&spec).await;
+
+    assert_eq!(log, "PermissionError: [Errno 1] Operation not permitted\n");
+}

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use playhouse_drivers::process::image::StoredImage;
-use playhouse_drivers::process::{ProcessConfig, ProcessDriver, Separation, sandbox};
+use playhouse_drivers::process::{ProcessConfig, ProcessDriver, sandbox};
 use playhouse_drivers::{Driver, Exit, ImageInfo, Job, JobKind, Limits, RunSpec};
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ pub const SHIM: &str = env!("CARGO_BIN_EXE_drivers-shim");
 pub struct Bench {
     pub driver: ProcessDriver,
     pub config: ProcessConfig,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Bench {
@@ -30,7 +30,7 @@ impl Bench {
         config.min_free_bytes = 0;
         change(&mut config);
         let driver = ProcessDriver::open(config.clone()).unwrap();
-        let bench = Self { driver, config, dir };
+        let bench = Self { driver, config, _dir: dir };
         bench.put_image();
         bench
     }
@@ -41,7 +41,7 @@ impl Bench {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.config.data_dir.clone()
     }
 
     fn put_image(&self) {
@@ -110,7 +110,7 @@ impl Drop for Bench {
         for life in String::from_utf8(lives.stdout).unwrap().lines() {
             let life: serde_json::Value = serde_json::from_slice(&fs::read(life).unwrap()).unwrap();
             let pid = pid(&life["supervisor"]);
-            let is_ours = |line: Vec<u8>| String::from_utf8_lossy(&line).contains(&*self.dir.path().to_string_lossy());
+            let is_ours = |line: Vec<u8>| String::from_utf8_lossy(&line).contains(&*self.data_dir().to_string_lossy());
             if fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(is_ours) {
                 kill(pid, "KILL");
             }
