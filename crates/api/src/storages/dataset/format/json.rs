@@ -11,7 +11,7 @@ pub(super) struct Json {
 
 impl Json {
     fn separator(&mut self) -> &'static [u8] {
-        if std::mem::replace(&mut self.started, true) { b",\n" } else { b"" }
+        if std::mem::replace(&mut self.started, true) { b"," } else { b"" }
     }
 }
 
