@@ -1,11 +1,13 @@
 //! What the supervisors of runs and builds have in common: they do not give up on one missed sign.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use drivers::{Exit, ExitCause, Job, Observed, Stop, Usage};
+use futures::FutureExt as _;
 use model::Timestamp;
 use store::{JobLog, StoreError};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{Engine, EngineError};
 
@@ -84,6 +86,22 @@ impl Engine {
         }
     }
 
+    /// Runs a supervisor; one that panics is replaced, for without any its job would never end. `again` makes the next.
+    pub(crate) async fn keep_supervised<S: Future<Output = ()> + Send>(
+        &self,
+        first: S,
+        again: impl Fn() -> Option<S> + Send,
+    ) {
+        let (mut next, mut backoff) = (Some(first), Backoff::default());
+        while let Some(supervisor) = next.take() {
+            if AssertUnwindSafe(supervisor).catch_unwind().await.is_err() {
+                error!("A supervisor has panicked; putting another in its place");
+                backoff.wait().await;
+                next = again();
+            }
+        }
+    }
+
     /// Adds a line of the server's own to a log. A log that cannot be written must not hold up a run.
     pub(crate) async fn say(&self, log: &JobLog, text: &str) {
         let line = drivers::log::server_line(self.now(), text);
@@ -109,4 +127,25 @@ impl Engine {
 /// Whether trying the same again later can help: the store may recover, a missing row does not come back.
 pub(crate) fn is_passing(error: &EngineError) -> bool {
     matches!(error, EngineError::Store(StoreError::Full | StoreError::Backend(_)) | EngineError::Internal(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use crate::testing::TestEngine;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_supervisor_that_panics_is_replaced() {
+        let test = TestEngine::start().await;
+        let supervisors = AtomicU32::new(0);
+        let supervise = || async {
+            let number = supervisors.fetch_add(1, Ordering::Relaxed);
+            assert!(number >= 2, "the first two fail");
+        };
+
+        test.engine.keep_supervised(supervise(), || Some(supervise())).await;
+
+        assert_eq!(supervisors.into_inner(), 3);
+    }
 }

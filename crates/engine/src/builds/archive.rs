@@ -11,6 +11,9 @@ use flate2::read::MultiGzDecoder;
 
 use crate::builds::paths::{inside, resolve};
 
+/// Longest extended header of a tar file, in bytes.
+const MAX_HEADER: u64 = 1 << 20;
+
 /// How much an archive may hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -57,12 +60,43 @@ pub(crate) fn unpack(archive: &mut File, root: &Path, bounds: Bounds) -> Result<
     archive.seek(SeekFrom::Start(0)).map_err(damaged)?;
     match &magic[..read] {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => unpacker.zip(archive)?,
-        [0x1f, 0x8b, ..] => unpacker.tar(MultiGzDecoder::new(BufReader::new(archive)))?,
-        header if header.len() == 512 && &header[257..262] == b"ustar" => unpacker.tar(BufReader::new(archive))?,
+        [0x1f, 0x8b, ..] => {
+            look_through(MultiGzDecoder::new(BufReader::new(&mut *archive)), bounds)?;
+            archive.seek(SeekFrom::Start(0)).map_err(damaged)?;
+            unpacker.tar(MultiGzDecoder::new(BufReader::new(archive)))?;
+        }
+        header if header.len() == 512 && &header[257..262] == b"ustar" => {
+            look_through(BufReader::new(&mut *archive), bounds)?;
+            archive.seek(SeekFrom::Start(0)).map_err(damaged)?;
+            unpacker.tar(BufReader::new(archive))?;
+        }
         _ => return Err(ArchiveError::UnknownFormat),
     }
     unpacker.make_links()?;
     Ok(unpacker.files)
+}
+
+/// Refuses a tar file whose long names and extended headers would fill memory, for they are read whole.
+fn look_through(archive: impl Read, bounds: Bounds) -> Result<(), ArchiveError> {
+    let mut archive = tar::Archive::new(archive);
+    for (index, entry) in archive.entries().map_err(damaged)?.raw(true).enumerate() {
+        let entry = entry.map_err(damaged)?;
+        let kind = entry.header().entry_type();
+        let is_read_whole = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_pax_global_extensions();
+        if is_read_whole && entry.size() > MAX_HEADER {
+            return Err(damaged("a header is too long"));
+        }
+        if index / 3 > bounds.entries {
+            return Err(ArchiveError::TooManyEntries(bounds.entries));
+        }
+        if entry.size() > bounds.bytes {
+            return Err(ArchiveError::TooLarge(bounds.bytes));
+        }
+    }
+    Ok(())
 }
 
 struct Unpacker<'a> {
@@ -371,6 +405,14 @@ mod tests {
 
         let (_, result) = unpacked(&gzipped(&zeros), small);
         assert!(matches!(result, Err(ArchiveError::TooLarge(1_000_000))), "{result:?}");
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_size(100 << 20);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, io::repeat(b'x').take(100 << 20)).unwrap();
+        let (_, result) = unpacked(&gzipped(&builder.into_inner().unwrap()), Bounds::default());
+        assert!(matches!(result, Err(ArchiveError::Damaged(_))), "{result:?}");
         let many: Vec<_> = (0..4).map(|_| text("x", "")).collect();
         let (_, result) = unpacked(&tarred(&many), small);
         assert!(matches!(result, Err(ArchiveError::TooManyEntries(3))), "{result:?}");

@@ -50,15 +50,14 @@ impl Engine {
 
     /// Fetches an archive into a file beside `root`.
     async fn fetch(&self, build: &Build, url: &str, root: &Path) -> Result<PathBuf, String> {
-        let record = self.own_record(url).ok_or_else(|| {
-            format!(
-                "cannot fetch {url}: this version of the server unpacks only archives from its own key-value stores"
-            )
-        })?;
+        let elsewhere = || {
+            format!("cannot fetch {url}: only archives in key-value stores of this server are unpacked by this version")
+        };
+        let record = record_at(url).ok_or_else(elsewhere)?;
         let failed = |error: store::StoreError| format!("cannot read the archive: {error}");
         let missing = || format!("there is no archive at {url}");
         let store = &self.inner.store;
-        let storage = store.storages.get(&record.store).await.map_err(failed)?.ok_or_else(missing)?;
+        let storage = store.storages.get(&record.store).await.map_err(failed)?.ok_or_else(elsewhere)?;
         let may_read = storage.user_id == build.user_id
             || record.signature.is_some_and(|given| opens_record(&storage.url_signing_secret, &record.key, &given));
         if !may_read || storage.kind != StorageKind::KeyValueStore {
@@ -74,25 +73,25 @@ impl Engine {
         write_bounded(reader, &path).await.map_err(|error| format!("cannot read the archive: {error}"))?;
         Ok(path)
     }
-
-    /// The record of this server that `url` names; `None` for any other address.
-    fn own_record(&self, url: &str) -> Option<OwnRecord> {
-        let config = &self.inner.config;
-        let own = [&config.api_url, &config.public_url, &config.console_url];
-        let path = own.into_iter().find_map(|base| url.strip_prefix(base.as_str()))?;
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let rest = path.strip_prefix("/v2/key-value-stores/")?;
-        let (store, key) = rest.split_once("/records/")?;
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
-        let signature = query.split('&').find_map(|pair| decoded(pair.strip_prefix("signature=")?));
-        Some(OwnRecord { store: StorageId::parse(store)?, key: decoded(key)?, signature })
-    }
 }
 
-struct OwnRecord {
+/// A record that an address names.
+struct RecordAddress {
     store: StorageId,
     key: String,
     signature: Option<String>,
+}
+
+/// The record that `url` names, if it has the form of one. Clients reach this server under many names, so its host is not
+/// asked for: a store of that id is here or it is not.
+fn record_at(url: &str) -> Option<RecordAddress> {
+    let (_, rest) = url.split_once("://")?;
+    let (_, path) = rest.split_once('/')?;
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (store, key) = path.strip_prefix("v2/key-value-stores/")?.split_once("/records/")?;
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+    let signature = query.split('&').find_map(|pair| decoded(pair.strip_prefix("signature=")?));
+    Some(RecordAddress { store: StorageId::parse(store)?, key: decoded(key)?, signature })
 }
 
 fn decoded<'a>(

@@ -55,11 +55,23 @@ struct Supervisor {
 impl Engine {
     /// Starts the supervisor of a live build.
     pub(crate) fn supervise_build(&self, live: Arc<LiveBuild>, is_taken_up: bool) {
-        let log = JobLog::Build(live.state().id);
         let engine = self.clone();
-        let supervisor =
-            Supervisor { engine, live, log, admitted: None, is_taken_up, deadline: None, has_said_end: false };
-        self.spawn(supervisor.run());
+        self.spawn(async move {
+            let supervisor = |is_taken_up| {
+                let supervisor = Supervisor {
+                    engine: engine.clone(),
+                    live: live.clone(),
+                    log: JobLog::Build(live.state().id),
+                    admitted: None,
+                    is_taken_up,
+                    deadline: None,
+                    has_said_end: false,
+                };
+                supervisor.run()
+            };
+            let again = || (!live.state().status.is_terminal()).then(|| supervisor(true));
+            engine.keep_supervised(supervisor(is_taken_up), again).await;
+        });
     }
 
     /// Takes up a build that a former server left.

@@ -33,6 +33,16 @@ pub(crate) struct BuildView {
 }
 
 impl Engine {
+    /// The names of the fields of a build's input that are secret, which only its runs may read in the clear (`INP-25`).
+    ///
+    /// # Errors
+    /// If the build's schema cannot be read.
+    pub fn secret_input_fields(&self, build: &Build) -> Result<Vec<String>, EngineError> {
+        let view = self.view(build)?;
+        let fields = view.input_schema.iter().flat_map(InputSchema::secret_fields);
+        Ok(fields.map(|field| field.name.to_owned()).collect())
+    }
+
     pub(crate) fn view(&self, build: &Build) -> Result<Arc<BuildView>, EngineError> {
         if let Some(view) = self.inner.views.0.get(&build.id) {
             return Ok(view);
@@ -63,10 +73,33 @@ impl BuildView {
         Ok(Self { input_schema, dataset_schema, key_value_store_schema, aliased_datasets, actor_json })
     }
 
+    /// The values in an input that must not be seen in a log (`INP-24`): the texts in its secret fields.
+    pub(crate) fn secrets_in(&self, input: &[u8]) -> Vec<String> {
+        let Some(schema) = &self.input_schema else { return Vec::new() };
+        let input: Value = serde_json::from_slice(input).unwrap_or_default();
+        let mut texts = Vec::new();
+        schema.secret_fields().for_each(|field| collect_texts(&input[field.name], &mut texts));
+        texts
+    }
+
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.input_schema.as_ref().is_some_and(|schema| schema.secret_fields().next().is_some())
+    }
+
     /// The memory of a run that asks for none, in megabytes (`START-8`). `options` carry the Actor's default.
     pub(crate) fn memory(&self, options: &RunOptions, input: Option<&[u8]>) -> u32 {
         let input = input.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_else(|| json!({}));
         let run_options = serde_json::to_value(options).unwrap_or_default();
         self.actor_json.run_memory(&input, &run_options, options.memory_mbytes)
+    }
+}
+
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        // Masking a letter or two would only spoil the log.
+        Value::String(text) if text.len() >= 4 => texts.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(members) => members.values().for_each(|member| collect_texts(member, texts)),
+        _ => {}
     }
 }

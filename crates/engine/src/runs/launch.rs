@@ -1,8 +1,9 @@
 //! Launching a life of a run: everything between its turn and the execution of its command.
 
 use drivers::{DriverError, Limits, RunSpec};
-use model::{EnvVar, JobEvent, JobStatus, Run, Timestamp, step};
-use store::JobLog;
+use futures::TryStreamExt as _;
+use model::{Build, EnvVar, JobEvent, JobStatus, Run, Timestamp, step};
+use store::{Content, JobLog};
 use tracing::warn;
 
 use crate::runs::environment::{DEFAULT_WEB_PORT, Surroundings, custom_port, environment};
@@ -152,6 +153,7 @@ impl Engine {
         );
         // Logs are readable by whoever has the run's id.
         secrets.push(token);
+        secrets.extend(self.secret_input(run, &build).await.map_err(|error| failed(&error))?);
         let log = store.logs.file(&JobLog::Run(run.id)).await.map_err(|error| failed(&error))?;
         let spec = RunSpec {
             job: job_of(run),
@@ -162,6 +164,25 @@ impl Engine {
             log,
         };
         Ok((spec, port))
+    }
+
+    /// The values of the run's input that its build's schema calls secret.
+    async fn secret_input(&self, run: &Run, build: &Build) -> Result<Vec<String>, EngineError> {
+        let view = self.view(build)?;
+        if !view.has_secrets() {
+            return Ok(Vec::new());
+        }
+        let records = &self.inner.store.records;
+        let record = records.get(&run.storages.key_value_store, &run.input_key).await?;
+        let Some(record) = record else { return Ok(Vec::new()) };
+        let body = match record.content {
+            Content::Inline(body) => body,
+            content @ Content::Object { .. } => {
+                let chunks = records.open(&content, None).await?.try_collect::<Vec<_>>().await;
+                chunks.map_err(anyhow::Error::new)?.concat().into()
+            }
+        };
+        Ok(view.secrets_in(&body))
     }
 
     /// The variables of a version with secret ones opened, and the secret values.

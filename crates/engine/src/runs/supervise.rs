@@ -40,8 +40,20 @@ struct Supervisor {
 impl Engine {
     /// Starts the supervisor of a live run.
     pub(crate) fn supervise_run(&self, live: Arc<LiveRun>, taken_up: Option<TakenUp>) {
-        let supervisor = Supervisor { engine: self.clone(), live, admitted: None };
-        self.spawn(supervisor.run(taken_up));
+        let engine = self.clone();
+        self.spawn(async move {
+            let supervisor = |taken_up| {
+                let supervisor = Supervisor { engine: engine.clone(), live: live.clone(), admitted: None };
+                supervisor.run(taken_up)
+            };
+            let again = || {
+                let run = live.state();
+                let is_running = run.status != JobStatus::Ready;
+                let admitted = is_running.then(|| engine.inner.admission.running(run.options.memory_mbytes)).flatten();
+                (!run.status.is_terminal()).then(|| supervisor(Some(TakenUp { admitted })))
+            };
+            engine.keep_supervised(supervisor(taken_up), again).await;
+        });
     }
 }
 
