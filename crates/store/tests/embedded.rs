@@ -19,11 +19,8 @@ mod threads {
     async fn open() -> Opened {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(StoppedClock::default());
-        let options = EmbeddedOptions {
-            clock: clock.clone(),
-            random: Arc::new(ForeseeableRandom::default()),
-            inline: false,
-        };
+        let options =
+            EmbeddedOptions { clock: clock.clone(), random: Arc::new(ForeseeableRandom::default()), inline: false };
         let store = EmbeddedStore::open(dir.path(), options).await.unwrap();
         Opened { store, clock, _dir: Some(dir) }
     }
