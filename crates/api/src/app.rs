@@ -6,6 +6,7 @@ use engine::{Engine, EngineConfig};
 use model::{MAX_JSON_BODY, Timestamp};
 use store::Store;
 
+use crate::runs::Outputs;
 use crate::storages::Schemas;
 
 /// The engine and the settings of the HTTP face. Cheap to clone.
@@ -19,6 +20,7 @@ struct Inner {
     engine: Engine,
     config: ApiConfig,
     schemas: Schemas,
+    outputs: Outputs,
 }
 
 /// Settings of the HTTP face.
@@ -37,7 +39,7 @@ impl Default for ApiConfig {
 impl App {
     /// Puts the HTTP face before an engine.
     pub fn new(engine: Engine, config: ApiConfig) -> Self {
-        Self { inner: Arc::new(Inner { engine, config, schemas: Schemas::default() }) }
+        Self { inner: Arc::new(Inner { engine, config, schemas: Schemas::default(), outputs: Outputs::default() }) }
     }
 
     /// The verbs.
@@ -53,6 +55,11 @@ impl App {
     /// The settings of the HTTP face.
     pub fn config(&self) -> &ApiConfig {
         &self.inner.config
+    }
+
+    /// The output templates of builds.
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.inner.outputs
     }
 
     /// The schemas of storages, ready for use.

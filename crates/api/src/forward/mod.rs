@@ -38,7 +38,9 @@ async fn exchange(stream: TcpStream, mut request: Request<Body>) -> Result<Respo
     strip(request.headers_mut(), wants_upgrade);
     let caller = hyper::upgrade::on(&mut request);
 
-    let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+    // As browsers spell them; some servers look at that.
+    let (mut sender, connection) =
+        http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // Whatever breaks this connection breaks the answer, too, and is seen there.
         let _ = connection.with_upgrades().await;

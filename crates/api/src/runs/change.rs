@@ -18,7 +18,7 @@ use crate::wire::{self, Viewer};
 /// `POST …/abort` (`ABORT-1`).
 pub(super) async fn abort(State(app): State<App>, OwnRun { run, caller }: OwnRun, params: Params) -> Answer {
     let run = app.engine().abort_run(&caller, &run.id, params.flag("gracefully")?).await?;
-    Ok(answer(&app, &run))
+    answer(&app, &run).await
 }
 
 /// `POST …/metamorph`; the body is the new input (`META-1`, `META-2`).
@@ -37,19 +37,19 @@ pub(super) async fn metamorph(
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let input = (!body.is_empty()).then_some(RunInput { body, content_type });
     let run = app.engine().metamorph_run(&run.id, &target, build, input).await?;
-    Ok(answer(&app, &run))
+    answer(&app, &run).await
 }
 
 /// `POST …/reboot` (`REBOOT-1`).
 pub(super) async fn reboot(State(app): State<App>, OwnRun { run, .. }: OwnRun) -> Answer {
     let run = app.engine().reboot_run(&run.id).await?;
-    Ok(answer(&app, &run))
+    answer(&app, &run).await
 }
 
 /// `POST …/resurrect` (`RESUR-1`).
 pub(super) async fn resurrect(State(app): State<App>, OwnRun { run, .. }: OwnRun, params: Params) -> Answer {
     let run = app.engine().resurrect_run(&run.id, start::options(&params)?).await?;
-    Ok(answer(&app, &run))
+    answer(&app, &run).await
 }
 
 /// What of a run can be set (`UPD-1`).
@@ -83,7 +83,7 @@ pub(super) async fn update(
         general_access: update.general_access,
     };
     let run = app.engine().update_run(&run.id, update).await?;
-    Ok(answer(&app, &run))
+    answer(&app, &run).await
 }
 
 /// `DELETE /v2/actor-runs/{runId}` (`DEL-1`).
@@ -137,6 +137,6 @@ fn whole(number: f64) -> Option<u64> {
     (number.fract() == 0.0 && (0.0..1e9).contains(&number)).then_some(number as u64)
 }
 
-fn answer(app: &App, run: &Run) -> axum::response::Response {
-    show::answer(app, run, Viewer::Owner, StatusCode::OK)
+async fn answer(app: &App, run: &Run) -> Answer {
+    show::answer(app, run, Viewer::Owner, StatusCode::OK).await
 }

@@ -3,6 +3,7 @@
 mod change;
 mod list;
 mod located;
+mod output;
 mod show;
 mod start;
 mod sync;
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::logs;
 
 pub(crate) use located::{OwnRun, SeenRun};
+pub(crate) use output::Outputs;
 pub(crate) use show::wait_for_finish;
 pub(crate) use start::asked;
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::Response;
 use http::StatusCode;
 use model::Run;
 
 use super::SeenRun;
+use super::output::output;
 use crate::app::App;
 use crate::error::Answer;
 use crate::extract::Params;
@@ -23,12 +23,14 @@ pub(super) async fn show(State(app): State<App>, SeenRun { run, viewer }: SeenRu
         true => run,
         false => app.engine().wait_for_run(&run.id, wait).await?,
     };
-    Ok(answer(&app, &run, viewer, StatusCode::OK))
+    answer(&app, &run, viewer, StatusCode::OK).await
 }
 
 /// The answer that shows a run.
-pub(super) fn answer(app: &App, run: &Run, viewer: Viewer, status: StatusCode) -> Response {
-    wire::data(status, &RunBody::new(run, viewer, app.engine_config(), app.now()))
+pub(super) async fn answer(app: &App, run: &Run, viewer: Viewer, status: StatusCode) -> Answer {
+    let mut body = RunBody::new(run, viewer, app.engine_config(), app.now());
+    body.output = output(app, run, &body).await?;
+    Ok(wire::data(status, &body))
 }
 
 /// `waitForFinish`: seconds, cut to a minute; what is no number means not to wait (`WAIT-2`).

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use engine::{Asked, Caller, RunInput, RunOptionsGiven, StartRun};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use model::{Actor, Origin, PermissionLevel, Run};
 
 use super::show;
@@ -18,7 +19,7 @@ use crate::app::App;
 use crate::error::{Answer, ApiError};
 use crate::extract::{Auth, FromParams, Params, PathParams, WholeBody};
 use crate::layers::Peer;
-use crate::wire::{self, RunBody, Viewer};
+use crate::wire::{self, Viewer};
 
 /// How a run is asked for in a query (`START-3`).
 pub(super) struct StartParams {
@@ -111,6 +112,10 @@ impl FromRequestParts<App> for Asking {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        // Routes answer HEAD as they do GET, but what only looks must not start anything.
+        if parts.method == Method::HEAD {
+            return Err(ApiError::method_not_allowed("GET,POST"));
+        }
         let Auth(caller) = Auth::from_request_parts(parts, app).await?;
         let start = StartParams::from_params(&Params::of(&parts.uri))?;
         let path = PathParams::from_request_parts(parts, app).await?;
@@ -141,8 +146,9 @@ pub(super) async fn start(
     let run = asking.launch(&app, body).await?;
     let wait = show::wait_for_finish(&params);
     let run = if wait.is_zero() { run } else { app.engine().wait_for_run(&run.id, wait).await? };
-    let body = RunBody::new(&run, Viewer::Owner, app.engine_config(), app.now());
-    Ok(wire::created(&app.public_url(&format!("actor-runs/{}", run.id)), &body))
+    let mut response = show::answer(&app, &run, Viewer::Owner, StatusCode::CREATED).await?;
+    wire::locate(&mut response, &app.public_url(&format!("actor-runs/{}", run.id)));
+    Ok(response)
 }
 
 /// Who asks for a run or build, and from where (`RUN-11`, `RUN-20`, `HTTP-25`).

@@ -55,6 +55,9 @@ pub(crate) struct RunBody<'a> {
     usage_usd: Option<RunUsageUsd>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage_total_usd: Option<f64>,
+    /// Addresses to look at (`RUN-17`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<serde_json::Value>,
 }
 
 /// The storages of a run by alias (`RUN-14`).
@@ -118,6 +121,7 @@ impl<'a> RunBody<'a> {
             usage: (viewer == Viewer::Owner).then_some(usage),
             usage_usd: (viewer == Viewer::Owner).then_some(usage_usd),
             usage_total_usd,
+            output: None,
         }
     }
 }

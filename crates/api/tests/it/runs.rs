@@ -347,3 +347,36 @@ async fn a_synchronous_run_that_fails_or_takes_too_long_is_told_so() {
         "no run for a view that is wrong"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_shows_where_its_output_will_be() {
+    let server = TestServer::start().await;
+    let build = server.build().await;
+    let definition = json!({ "actorSpecification": 1, "output": { "properties": {
+        "results": { "type": "string", "template": "{{links.apiDefaultDatasetUrl}}/items" },
+        "site": { "type": "string", "template": "{{run.containerUrl}}" },
+    } } });
+    let change = Box::new(move |build: &mut model::Build, _: Option<&mut model::Actor>| {
+        build.actor_definition = serde_json::value::to_raw_value(&definition).ok();
+        true
+    });
+    server.engine.engine.store().builds.modify(&model::BuildId::parse(&build).unwrap(), change).await.unwrap();
+
+    let started = server.post(&format!("{ACTOR}/runs")).await.expect(201).data();
+
+    let dataset = started["defaultDatasetId"].as_str().unwrap();
+    assert!(started["output"]["results"].as_str().unwrap().ends_with(&format!("/v2/datasets/{dataset}/items")));
+    assert_eq!(started["output"]["site"], started["containerUrl"]);
+    let shown = server.get(&format!("/v2/actor-runs/{}", id(&started))).await.expect(200).data();
+    assert_eq!(shown["output"], started["output"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_only_looks_starts_nothing() {
+    let server = TestServer::start().await;
+
+    server.head(&format!("{ACTOR}/run-sync")).await.expect(405);
+    server.head(&format!("{ACTOR}/run-sync-get-dataset-items")).await.expect(405);
+
+    assert_eq!(server.get("/v2/actor-runs").await.expect(200).data()["total"], 0);
+}
