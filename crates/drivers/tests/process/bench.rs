@@ -96,9 +96,18 @@ impl Bench {
         (exit, log(spec))
     }
 
+    fn life_dir(&self, spec: &RunSpec) -> PathBuf {
+        self.data_dir().join("runs").join(&spec.job.id).join(spec.job.life.to_string())
+    }
+
+    /// Whether a file of a life is there and whole.
+    pub fn has_life_file(&self, spec: &RunSpec, name: &str) -> bool {
+        let file = fs::read(self.life_dir(spec).join(name));
+        file.is_ok_and(|file| serde_json::from_slice::<serde_json::Value>(&file).is_ok())
+    }
+
     fn life_file(&self, spec: &RunSpec, name: &str) -> serde_json::Value {
-        let dir = self.data_dir().join("runs").join(&spec.job.id).join(spec.job.life.to_string());
-        serde_json::from_slice(&fs::read(dir.join(name)).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(self.life_dir(spec).join(name)).unwrap()).unwrap()
     }
 }
 

@@ -137,7 +137,7 @@ async fn a_killed_first_process_ends_the_run() {
     let bench = Bench::new();
     let spec = bench.script("headless", "echo ready; exec sleep 4711.06");
     bench.driver.start_run(&spec).await.unwrap();
-    until("it is ready", || log(&spec).contains("ready")).await;
+    until("it is known", || log(&spec).contains("ready") && bench.has_life_file(&spec, "first-process.json")).await;
 
     kill(first_process(&bench, &spec), "KILL");
 
