@@ -7,9 +7,9 @@ pub const MAX_KEY: usize = 256;
 pub fn is_record_key(key: &str) -> bool {
     (1..=MAX_KEY).contains(&key.len())
         && !matches!(key, "." | "..")
-        && key.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'-' | b'_' | b'.' | b'\'' | b'(' | b')')
-        })
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'-' | b'_' | b'.' | b'\'' | b'(' | b')'))
 }
 
 #[cfg(test)]

@@ -126,7 +126,9 @@ mod tests {
     fn dates_are_read_in_every_iso_form() {
         let expected = Timestamp::parse("2026-08-31T09:13:25.000Z");
 
-        for text in ["2026-08-31T09:13:25Z", "2026-08-31T11:13:25+02:00", "2026-08-31T09:13:25", " 2026-08-31 09:13:25Z "] {
+        for text in
+            ["2026-08-31T09:13:25Z", "2026-08-31T11:13:25+02:00", "2026-08-31T09:13:25", " 2026-08-31 09:13:25Z "]
+        {
             assert_eq!(Timestamp::parse(text), expected, "{text}");
         }
         assert_eq!(Timestamp::parse("2026-08-31"), Timestamp::parse("2026-08-31T00:00:00Z"));

@@ -7,11 +7,15 @@ import sys
 from datetime import timedelta
 
 from apify import Actor, Configuration
-from crawlee.configuration import Configuration as CrawleeConfiguration  # noqa: F401
+from apify.storage_clients import ApifyStorageClient, SmartApifyStorageClient
+from crawlee import service_locator
 from crawlee.crawlers import BeautifulSoupCrawler, BeautifulSoupCrawlingContext
 
 
 async def main(queue_name: str, dataset_name: str, start_url: str) -> None:
+    # Without this the SDK takes itself for the queue's only client, and locks nothing.
+    cloud = ApifyStorageClient(request_queue_access='shared')
+    service_locator.set_storage_client(SmartApifyStorageClient(cloud_storage_client=cloud))
     async with Actor(configuration=Configuration(log_level='ERROR'), exit_process=False):
         queue = await Actor.open_request_queue(name=queue_name, force_cloud=True)
         dataset = await Actor.open_dataset(name=dataset_name, force_cloud=True)

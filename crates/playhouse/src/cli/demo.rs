@@ -63,6 +63,8 @@ async fn show(ready: &Ready) -> anyhow::Result<()> {
         bail!("its build {}: {}", build.status, build.status_message.as_deref().unwrap_or("no reason is known"));
     }
 
+    // The tag that the run is started by came with the build.
+    let actor = sample_actor(ready).await?;
     let start_url = format!("{}{}", addresses.local, site::PATH);
     println!("Running it on {start_url}");
     let body = Bytes::from(json!({ "startUrl": start_url }).to_string());
