@@ -189,9 +189,10 @@ pub(super) fn add(
     count_client(&mut visit.counter, by);
     let mut added = Vec::with_capacity(requests.len());
     for request in requests {
-        let present = visit.find(&request.id)?;
-        if present.is_none() {
-            insert(&mut visit, request, forefront)?;
+        // Nearly all are new, and the insertion itself finds those that are not.
+        let is_new = insert(&mut visit, request, forefront)?;
+        let present = if is_new { None } else { visit.find(&request.id)? };
+        if is_new {
             visit.touch();
         }
         added.push(Added {
@@ -218,7 +219,9 @@ pub(super) fn update(
     let found = visit.find(&request.id)?;
     match &found {
         Some(found) => replace(&mut visit, found, request, forefront)?,
-        None => insert(&mut visit, request, forefront)?,
+        None => {
+            insert(&mut visit, request, forefront)?;
+        }
     }
     visit.counter.writes += 1;
     visit.touch();
@@ -377,11 +380,13 @@ pub(in crate::embedded) fn purge(connection: &Connection, k: i64, limit: usize) 
     connection.run("DELETE FROM rq WHERE r IN (SELECT r FROM rq WHERE k = ?1 ORDER BY id LIMIT ?2)", params![k, limit])
 }
 
-fn insert(visit: &mut Visit<'_, '_>, request: &NewRequest, forefront: bool) -> Result<(), StoreError> {
+/// Inserts a request unless it is there, and tells whether it was new.
+fn insert(visit: &mut Visit<'_, '_>, request: &NewRequest, forefront: bool) -> Result<bool, StoreError> {
     let ord = new_place(visit, request, forefront);
     let columns = Columns::of(request);
-    visit.tx.run(
-        "INSERT INTO rq (k, id, ord, retries, method, unique_key, url, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    let inserted = visit.tx.run(
+        "INSERT INTO rq (k, id, ord, retries, method, unique_key, url, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (k, id) DO NOTHING",
         params![
             visit.k,
             request.id.as_str(),
@@ -393,13 +398,16 @@ fn insert(visit: &mut Visit<'_, '_>, request: &NewRequest, forefront: bool) -> R
             columns.small_body
         ],
     )?;
+    if inserted == 0 {
+        return Ok(false);
+    }
     if columns.small_body.is_none() {
         put_large_body(visit.tx, visit.tx.last_insert_rowid(), request)?;
     }
     visit.counter.items += 1;
     visit.counter.handled += u64::from(ord.is_none());
     visit.counter.bytes += request.body.len() as u64;
-    Ok(())
+    Ok(true)
 }
 
 fn replace(visit: &mut Visit<'_, '_>, found: &Found, request: &NewRequest, forefront: bool) -> Result<(), StoreError> {
