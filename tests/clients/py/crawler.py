@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from apify import Actor, Configuration
 from apify.storage_clients import ApifyStorageClient, SmartApifyStorageClient
-from crawlee import service_locator
+from crawlee import ConcurrencySettings, service_locator
 from crawlee.crawlers import BeautifulSoupCrawler, BeautifulSoupCrawlingContext
 
 
@@ -22,6 +22,8 @@ async def main(queue_name: str, dataset_name: str, start_url: str) -> None:
         crawler = BeautifulSoupCrawler(
             request_manager=queue,
             max_request_retries=3,
+            # On a busy machine Crawlee would go down to one request at a time.
+            concurrency_settings=ConcurrencySettings(min_concurrency=5, desired_concurrency=5, max_concurrency=10),
             use_session_pool=False,
             request_handler_timeout=timedelta(seconds=30),
             configure_logging=False,
