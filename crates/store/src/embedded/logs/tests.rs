@@ -15,11 +15,7 @@ use crate::{JobLog, Store};
 static RANDOM: LazyLock<Arc<ForeseeableRandom>> = LazyLock::new(Arc::default);
 
 async fn open(dir: &Path) -> Store {
-    let options = EmbeddedOptions {
-        clock: Arc::new(StoppedClock::default()),
-        random: RANDOM.clone(),
-        inline: false,
-    };
+    let options = EmbeddedOptions { clock: Arc::new(StoppedClock::default()), random: RANDOM.clone(), inline: false };
     EmbeddedStore::open(dir, options).await.unwrap()
 }
 
