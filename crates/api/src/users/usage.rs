@@ -133,7 +133,7 @@ pub(super) async fn limits(State(app): State<App>, Auth(caller): Auth) -> Answer
         .filter(|run| run.user_id == user)
         .map(|run| run.options.memory_mbytes)
         .chain(builds.iter().filter(|build| build.user_id == user).map(|build| build.options.memory_mbytes));
-    let memory_of_jobs: Vec<f64> = memory_of_jobs.map(f64::from).collect();
+    let memory_of_jobs: Vec<u32> = memory_of_jobs.collect();
 
     let memory_mbytes = app.engine_config().memory_mbytes;
     let mut limits = wire::limits(memory_mbytes);
@@ -148,7 +148,7 @@ pub(super) async fn limits(State(app): State<App>, Auth(caller): Auth) -> Answer
             "monthlyExternalDataTransferGbytes": month.usage.data_transfer_external_gbytes,
             "monthlyProxySerps": 0,
             "monthlyResidentialProxyGbytes": 0,
-            "actorMemoryGbytes": memory_of_jobs.iter().sum::<f64>() / 1024.0,
+            "actorMemoryGbytes": f64::from(memory_of_jobs.iter().sum::<u32>()) / 1024.0,
             "actorCount": actors,
             "actorTaskCount": 0,
             "activeActorJobCount": memory_of_jobs.len(),
