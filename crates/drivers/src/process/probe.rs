@@ -67,7 +67,7 @@ fn try_out(exe: &Path, means: &Means) -> io::Result<()> {
         layers: Vec::new(),
         upper: dir.join("upper"),
         scratch: dir.join("scratch"),
-        writable_system: true,
+        writable_system: false,
         binds: Vec::new(),
     };
     for part in [&sandbox.upper, &sandbox.scratch] {

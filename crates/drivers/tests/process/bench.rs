@@ -122,6 +122,13 @@ impl Drop for Bench {
             let is_ours = |line: Vec<u8>| String::from_utf8_lossy(&line).contains(&*self.data_dir().to_string_lossy());
             if fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(is_ours) {
                 kill(pid, "KILL");
+                continue;
+            }
+            // Only empty groups can be removed, so this harms nobody.
+            let group = life["group"].to_string();
+            for dir in group.split('"').filter(|part| part.starts_with('/')) {
+                fs::remove_dir(dir).ok();
+                PathBuf::from(dir).parent().map(fs::remove_dir);
             }
         }
     }

@@ -109,21 +109,3 @@ async fn ids_cannot_lead_out_of_the_data_directory() {
         assert!(bench.driver.forget(&job).await.is_err(), "{id:?}");
     }
 }
-
-#[tokio::test]
-async fn a_start_takes_little_time_of_our_own() {
-    let bench = Bench::new();
-    let mut times = Vec::new();
-    for run in 0..20 {
-        let spec = bench.script(&format!("quick{run}"), "true");
-        let begin = std::time::Instant::now();
-        bench.driver.start_run(&spec).await.unwrap();
-        times.push(begin.elapsed());
-        soon(bench.driver.wait(&spec.job)).await.unwrap();
-    }
-    times.sort();
-
-    eprintln!("start of a run: p50 {:?}, p90 {:?}", times[10], times[18]);
-    // Generous, since the tests beside this one want the processors too.
-    assert!(times[10] < std::time::Duration::from_millis(500), "{times:?}");
-}

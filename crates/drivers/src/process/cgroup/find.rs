@@ -55,9 +55,14 @@ fn prepare_v2(own: &Path, name: &str) -> io::Result<PathBuf> {
         }
     }
     let root = own.join(name);
-    make_dir(&root)?;
-    write(&root, "cgroup.subtree_control", "+memory +cpu +pids")?;
+    make_root_v2(&root)?;
     Ok(root)
+}
+
+/// Makes the group that holds those of the jobs.
+pub(super) fn make_root_v2(root: &Path) -> io::Result<()> {
+    make_dir(root)?;
+    write(root, "cgroup.subtree_control", "+memory +cpu +pids")
 }
 
 /// The groups that this process is in, as the kernel tells them.

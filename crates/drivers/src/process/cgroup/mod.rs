@@ -72,6 +72,9 @@ impl Group {
         let memory = limits.memory_bytes.to_string();
         match self {
             Self::V2(dir) => {
+                if let Some(root) = dir.parent().filter(|root| !root.exists()) {
+                    find::make_root_v2(root)?;
+                }
                 make_dir(dir)?;
                 write(dir, "memory.max", &memory)?;
                 write_if_there(dir, "memory.swap.max", "0")?;
@@ -79,7 +82,8 @@ impl Group {
                 write(dir, "pids.max", &pids)
             }
             Self::V1(dirs) => {
-                dirs.dirs().try_for_each(|dir| make_dir(dir))?;
+                // With the one above it, which whoever tidies up may have removed while it was empty.
+                dirs.dirs().try_for_each(|dir| fs::create_dir_all(dir).map_err(|err| named(err, dir)))?;
                 if let Some(dir) = &dirs.memory {
                     write(dir, "memory.limit_in_bytes", &memory)?;
                     write_if_there(dir, "memory.memsw.limit_in_bytes", &memory)?;

@@ -44,8 +44,9 @@ pub struct Sandbox {
     ///
     /// Not synced: whoever keeps it calls `syncfs` before relying on it.
     pub upper: PathBuf,
-    /// An existing directory for the sandbox's own needs (overlay work directories, the private `/tmp`), on the file
-    /// system of `upper`. Remove it with [`remove_tree`].
+    /// An existing directory for the sandbox's own needs (overlay work directories), on the file system of `upper`.
+    /// With `writable_system`, its `tmp` is the command's `/tmp`, so that nothing of that ends up in `upper`. Remove it
+    /// with [`remove_tree`].
     pub scratch: PathBuf,
     /// Whether all of the host's system directories take writes (into `upper`), or only those that a layer has.
     ///
