@@ -13,7 +13,8 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// The file to which whoever owns the job's output appends whole stamped lines; its directory exists when this returns.
     async fn file(&self, job: &JobLog) -> Result<PathBuf, StoreError>;
 
-    /// Appends whole stamped lines of the server's own.
+    /// Appends whole stamped lines of the server's own. They survive a crash of the server; those of the last moment may not survive
+    /// the loss of power, as with the job's own output, since only sealing waits for the disk.
     async fn append(&self, job: &JobLog, lines: &str) -> Result<(), StoreError>;
 
     /// Bytes so far, over everything sealed and open.

@@ -491,7 +491,7 @@ fn request(key: usize, handled: bool, large: bool) -> NewRequest {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_queue_is_as_the_model_of_the_contract_has_it(calls in calls()) {
@@ -502,5 +502,73 @@ proptest! {
                 bench.call(call).await;
             }
         });
+    }
+}
+
+mod on_disk {
+    use std::path::Path;
+
+    use super::*;
+    use crate::embedded::EmbeddedOptions;
+
+    async fn open(dir: &Path, clock: &Arc<StoppedClock>) -> Store {
+        let options =
+            EmbeddedOptions { clock: clock.clone(), random: Arc::new(ForeseeableRandom::default()), inline: false };
+        EmbeddedStore::open(dir, options).await.unwrap()
+    }
+
+    async fn head(store: &Store, queue: &model::StorageId) -> Vec<RequestId> {
+        let by = Locker { client_key: Some("a".to_owned()), run: None };
+        store.queues.head(queue, 100, &by).await.unwrap().items.iter().map(|item| item.id).collect()
+    }
+
+    #[tokio::test]
+    async fn order_locks_and_clients_survive_a_restart_and_a_clock_set_back_meanwhile() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(StoppedClock::default()));
+        let by = Locker { client_key: Some("a".to_owned()), run: None };
+        let store = open(dir.path(), &clock).await;
+        let queue = given(&store, StorageKind::RequestQueue).await;
+        let requests = (0..4).map(|key| request(key, false, key == 3)).collect();
+        store.queues.add(&queue, requests, false, &by).await.unwrap();
+        store.queues.lock_head(&queue, 1, 60_000, &by).await.unwrap();
+        drop(store);
+
+        clock.advance_millis(-3_600_000);
+        let store = open(dir.path(), &clock).await;
+        assert_eq!(head(&store, &queue).await, [id(1), id(2), id(3)]);
+        store.queues.add(&queue, vec![request(4, false, false)], false, &by).await.unwrap();
+        assert_eq!(head(&store, &queue).await, [id(1), id(2), id(3), id(4)]);
+        assert!(!store.storages.counters(&queue).await.unwrap().had_multiple_clients);
+        clock.advance_millis(59_999);
+        assert_eq!(head(&store, &queue).await.len(), 4);
+        clock.advance_millis(1);
+        assert_eq!(head(&store, &queue).await, [id(1), id(2), id(3), id(4), id(0)]);
+        let other = Locker { client_key: Some("b".to_owned()), run: None };
+        store.queues.head(&queue, 1, &other).await.unwrap();
+        assert!(store.storages.counters(&queue).await.unwrap().had_multiple_clients);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_queue_leaves_no_rows() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(StoppedClock::default()));
+        let store = open(dir.path(), &clock).await;
+        let (queue, kept) =
+            (given(&store, StorageKind::RequestQueue).await, given(&store, StorageKind::RequestQueue).await);
+        for queue in [&queue, &kept] {
+            let requests = (0..KEYS).map(|key| request(key, key == 1, key % 2 == 0)).collect();
+            store.queues.add(queue, requests, false, &Locker::default()).await.unwrap();
+        }
+
+        store.storages.delete(&queue).await.unwrap();
+        store.upkeep.run().await.unwrap();
+        drop(store);
+
+        let connection = rusqlite::Connection::open(dir.path().join("db.sqlite")).unwrap();
+        let count = |table: &str| -> usize {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("rq"), count("rq_body")), (KEYS, KEYS / 2));
+        drop(connection);
+        assert_eq!(head(&open(dir.path(), &clock).await, &kept).await.len(), KEYS - 1);
     }
 }
