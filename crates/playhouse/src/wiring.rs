@@ -52,11 +52,13 @@ pub async fn open(
 ) -> anyhow::Result<Engine> {
     let clock: SharedClock = Arc::new(SystemClock);
     let random = Arc::new(SystemRandom);
+    // The driver tries out what the kernel allows, which takes as long as opening the store: both at once.
+    let exe = std::env::current_exe().context("cannot find the program's own file")?;
+    let process = ProcessConfig { ephemeral, ..ProcessConfig::new(data_dir.path(), exe) };
+    let driver = tokio::task::spawn_blocking(move || ProcessDriver::open(process));
     let options = EmbeddedOptions { clock: clock.clone(), random: random.clone(), inline: false };
     let store = EmbeddedStore::open(data_dir.path(), options).await.context("cannot open the store")?;
-    let exe = std::env::current_exe().context("cannot find the program's own file")?;
-    let driver = ProcessDriver::open(ProcessConfig { ephemeral, ..ProcessConfig::new(data_dir.path(), exe) })
-    .context("cannot start the process driver")?;
+    let driver = driver.await?.context("cannot start the process driver")?;
     let port = addresses.local.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_PORT);
     let config = EngineConfig {
         api_url: addresses.local.clone(),
