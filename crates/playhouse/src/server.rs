@@ -66,7 +66,8 @@ fn is_page(path: &str) -> bool {
 /// Serves until `stop`, then finishes the answers under way.
 pub async fn serve(listener: TcpListener, faces: Faces, stop: CancellationToken) {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).pipeline_flush(true);
+    // Without `pipeline_flush`, which holds back answers while unread bytes are there, even those of no valid request.
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
