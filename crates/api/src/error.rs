@@ -12,6 +12,9 @@ use store::{Noun, StoreError};
 
 use crate::wire;
 
+/// Longest message, in bytes.
+const MAX_MESSAGE: usize = 4 << 10;
+
 /// A request that could not be served, as the client will see it.
 #[derive(Debug)]
 pub struct ApiError {
@@ -359,7 +362,9 @@ impl IntoResponse for ApiError {
         }
 
         let (status, kind) = self.problem.row();
-        let body = Body { r#type: kind, message: &self.message, data: self.data.as_deref() };
+        // Messages quote what was sent, which may be megabytes.
+        let message = &self.message[..self.message.floor_char_boundary(MAX_MESSAGE)];
+        let body = Body { r#type: kind, message, data: self.data.as_deref() };
         let mut response = wire::bare_json(status, &Envelope { error: body });
         if let Some(cause) = self.cause {
             response.extensions_mut().insert(Cause(std::sync::Arc::new(cause)));

@@ -5,7 +5,7 @@ use std::io;
 use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder};
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
@@ -260,14 +260,20 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for JsonOrDefault<T> {
 
 /// Reads a JSON object, or says what is wrong with it and where (`G9`).
 pub(crate) fn from_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let no_object = || ApiError::invalid_request("POST data must be a JSON object");
     // A struct would also be read from an array, member by member.
     if body.trim_ascii_start().starts_with(b"[") {
-        return Err(ApiError::invalid_request("POST data must be a JSON object"));
+        return Err(no_object());
     }
-    serde_json::from_slice(body).map_err(|error| {
+    // As a whole: members that nobody asked for are skipped without a look at their text.
+    let text = std::str::from_utf8(body).map_err(|error| {
+        ApiError::invalid_request(format!("The request body is not valid JSON: it must be UTF-8, but {error}"))
+    })?;
+    serde_json::from_str(text).map_err(|error| {
         let what = match error.classify() {
+            serde_json::error::Category::Data if !text.trim_start().starts_with('{') => return no_object(),
             serde_json::error::Category::Data => "has an unexpected form",
-            _ if body.chunk().is_empty() => "is empty, a JSON body is needed",
+            _ if text.is_empty() => "is empty, a JSON body is needed",
             _ => "is not valid JSON",
         };
         ApiError::invalid_request(format!("The request body {what}: {error}"))

@@ -156,3 +156,28 @@ async fn a_client_that_waits_for_leave_to_send_is_refused_at_once() {
 
     assert_eq!(&answer, b"HTTP/1.1 404");
 }
+
+#[tokio::test]
+async fn json_that_is_no_object_or_no_text_is_refused_in_the_same_words_for_every_type() {
+    let server = TestServer::start().await;
+
+    for body in ["5", "\"text\"", "null", "true", " [1]", "1.5e3"] {
+        let message = server.post("/v2/actors").body(body).await.expect_error(400, "invalid-request");
+        assert_eq!(message, "POST data must be a JSON object", "{body}");
+    }
+    // Also in a member that nobody looks at.
+    let message =
+        server.post("/v2/datasets").body(&b"{\"unknown\":\"\xff\"}"[..]).await.expect_error(400, "invalid-request");
+    assert!(message.contains("must be UTF-8"), "{message}");
+    assert_eq!(server.get("/v2/datasets?unnamed=1").await.data()["total"], 0);
+}
+
+#[tokio::test]
+async fn a_message_quotes_only_so_much_of_what_was_sent() {
+    let server = TestServer::start().await;
+
+    let name = "é".repeat(100_000);
+    let message = server.post("/v2/actors").json(json!({ "name": name })).await.expect_error(400, "invalid-value");
+
+    assert!(message.starts_with("Actor name \"éé") && message.len() <= 4096, "{}", message.len());
+}
