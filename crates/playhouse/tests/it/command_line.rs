@@ -28,7 +28,8 @@ async fn users_and_tokens_are_managed_on_a_running_server_and_on_a_stopped_one()
     assert_eq!(server.get("users/me").await["data"]["username"], "jane");
     let taken = playhouse(&["user", "add", "JANE", "--data-dir", at]);
     assert!(!taken.status.success());
-    let token = json_of(&playhouse(&["token", "create", "--user", "jane", "--name", "laptop", "--json", "--data-dir", at]));
+    let token =
+        json_of(&playhouse(&["token", "create", "--user", "jane", "--name", "laptop", "--json", "--data-dir", at]));
     server.token = token["token"].as_str().unwrap().to_owned();
     server.get("users/me").await;
     json_of(&playhouse(&["token", "revoke", token["id"].as_str().unwrap(), "--json", "--data-dir", at]));

@@ -1,14 +1,14 @@
-//! `kill -9` of the server in the middle of writes and runs: nothing that was acknowledged is lost, and runs go on.
+//! `kill -9` of the server in the middle of writes, runs and builds: nothing that was acknowledged is lost, and jobs go on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::actors::{finished, says, shell_actor, start, unbuilt_actor, until};
 use crate::server::Server;
 
 const ROUNDS: u32 = 6;
@@ -124,35 +124,11 @@ async fn assert_kept(server: &Server, dataset: &str, store: &str, queue: &str, c
 
     let listed = server.get(&format!("request-queues/{queue}/requests?limit=10000")).await;
     let requests = listed["data"]["items"].as_array().unwrap();
-    let requests: BTreeSet<String> = requests.iter().map(|item| item["uniqueKey"].as_str().unwrap().to_owned()).collect();
+    let requests: BTreeSet<String> =
+        requests.iter().map(|item| item["uniqueKey"].as_str().unwrap().to_owned()).collect();
     assert_eq!(confirmed.requests.difference(&requests).next(), None, "an acknowledged request is lost");
     let info = server.get(&format!("request-queues/{queue}")).await;
     assert_eq!(info["data"]["totalRequestCount"], requests.len());
-}
-
-/// Builds an Actor whose one file is a shell script, and gives its id.
-async fn shell_actor(server: &Server, name: &str, script: &str) -> String {
-    let files = json!([
-        { "name": ".actor/actor.json", "format": "TEXT", "content": format!(r#"{{"actorSpecification":1,"name":"{name}","version":"0.0"}}"#) },
-        { "name": "Dockerfile", "format": "TEXT", "content": "FROM node:20\nWORKDIR /app\nCOPY main.sh ./\nCMD [\"sh\", \"main.sh\"]\n" },
-        { "name": "main.sh", "format": "TEXT", "content": script },
-    ]);
-    let version = json!({ "versionNumber": "0.0", "sourceType": "SOURCE_FILES", "buildTag": "latest", "sourceFiles": files });
-    let body = json!({ "name": name, "versions": [version] }).to_string();
-    let actor = server.send(Method::POST, "actors", body).await["data"]["id"].as_str().unwrap().to_owned();
-    let build = server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0&waitForFinish=60"), Bytes::new()).await;
-    let log = server.try_send(Method::GET, &format!("logs/{}", build["data"]["id"].as_str().unwrap()), "").await;
-    assert_eq!(build["data"]["status"], "SUCCEEDED", "{build} {log:?}");
-    actor
-}
-
-async fn finished(server: &Server, run: &str) -> Value {
-    loop {
-        let run = server.get(&format!("actor-runs/{run}?waitForFinish=60")).await["data"].take();
-        if !matches!(run["status"].as_str(), Some("READY" | "RUNNING" | "ABORTING" | "TIMING-OUT")) {
-            return run;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,8 +140,7 @@ async fn runs_go_on_while_the_server_is_killed_and_are_taken_up_again() {
     let actor = shell_actor(&server, "counter", counting).await;
     let mut runs = Vec::new();
     for _ in 0..3 {
-        let run = server.send(Method::POST, &format!("actors/{actor}/runs?memory=128"), Bytes::new()).await;
-        runs.push(run["data"]["id"].as_str().unwrap().to_owned());
+        runs.push(start(&server, &actor, "memory=128").await);
     }
 
     for _ in 0..3 {
@@ -174,12 +149,13 @@ async fn runs_go_on_while_the_server_is_killed_and_are_taken_up_again() {
     }
 
     for run in &runs {
-        let ended = finished(&server, run).await;
+        let ended = finished(&server, &format!("actor-runs/{run}")).await;
         assert_eq!(ended["status"], "FAILED", "{ended}");
         assert_eq!(ended["exitCode"], 3, "{ended}");
         assert_eq!(ended["stats"]["restartCount"], 0, "{ended}");
         let log = server.text(&format!("actor-runs/{run}/log")).await;
-        let lines: Vec<&str> = log.lines().filter_map(|line| line.split_once("Z line ").map(|(_, number)| number)).collect();
+        let lines: Vec<&str> =
+            log.lines().filter_map(|line| line.split_once("Z line ").map(|(_, number)| number)).collect();
         let expected: Vec<String> = (0..40).map(|number| number.to_string()).collect();
         assert_eq!(lines, expected, "lines are missing or doubled");
     }
@@ -193,31 +169,60 @@ async fn a_run_that_ended_while_no_server_was_there_has_its_true_end() {
     let data_dir = directory.path().join("data");
     let mut server = Server::start(&data_dir);
     let actor = shell_actor(&server, "short", "echo started; sleep 1; echo done").await;
-    let run = server.send(Method::POST, &format!("actors/{actor}/runs?memory=128"), Bytes::new()).await;
-    let run = run["data"]["id"].as_str().unwrap().to_owned();
-    while !server.text(&format!("actor-runs/{run}/log")).await.contains("started") {
-        tokio::task::yield_now().await;
-    }
+    let run = start(&server, &actor, "memory=128").await;
+    says(&server, &run, "Z started\n").await;
 
     server.kill();
-    let exit_file = data_dir.join("runs").join(&run);
-    wait_for_exit_file(&exit_file);
+    let exit_file = data_dir.join("runs").join(&run).join("1/exit.json");
+    until("the supervisor has written how the run ended", async || exit_file.exists()).await;
     let server = Server::start(&data_dir);
 
-    let ended = finished(&server, &run).await;
+    let ended = finished(&server, &format!("actor-runs/{run}")).await;
     assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
     assert!(server.text(&format!("actor-runs/{run}/log")).await.contains("Z done\n"));
 }
 
-/// Waits until the shim has written how the run ended.
-fn wait_for_exit_file(directory: &std::path::Path) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        let lives = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        if lives.into_iter().any(|life| life.path().join("exit.json").exists()) {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "the run did not end");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_goes_on_while_the_server_is_killed_and_is_taken_up_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().join("data");
+    let mut server = Server::start(&data_dir);
+    let steps = "RUN echo half way && sleep 2 && echo made > made\nCMD [\"sh\", \"main.sh\"]\n";
+    let actor = unbuilt_actor(&server, "built", steps, "echo it was $(cat made)").await;
+    let build = server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0"), "").await;
+    let build = build["data"]["id"].as_str().unwrap().to_owned();
+    says(&server, &build, "half way\n").await;
+
+    server.kill();
+    let server = Server::start(&data_dir);
+
+    let ended = finished(&server, &format!("actor-builds/{build}")).await;
+    let log = server.text(&format!("logs/{build}")).await;
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended} {log}");
+    assert_eq!(log.matches("Z half way\n").count(), 1, "the step was done twice: {log}");
+    let run = start(&server, &actor, "memory=128").await;
+    let ended = finished(&server, &format!("actor-runs/{run}")).await;
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
+    assert!(server.text(&format!("logs/{run}")).await.contains("Z it was made\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_ended_while_no_server_was_there_has_its_true_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().join("data");
+    let mut server = Server::start(&data_dir);
+    let actor = unbuilt_actor(&server, "broken", "RUN echo half way && sleep 1 && exit 9\n", "").await;
+    let build = server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0"), "").await;
+    let build = build["data"]["id"].as_str().unwrap().to_owned();
+    says(&server, &build, "half way\n").await;
+
+    server.kill();
+    let exit_file = data_dir.join("builds").join(&build).join("1/exit.json");
+    until("the supervisor has written how the build ended", async || exit_file.exists()).await;
+    let server = Server::start(&data_dir);
+
+    let ended = finished(&server, &format!("actor-builds/{build}")).await;
+    let log = server.text(&format!("logs/{build}")).await;
+    assert_eq!(ended["status"], "FAILED", "{ended} {log}");
+    assert!(ended["statusMessage"].as_str().is_some_and(|message| message.contains('9')), "{ended} {log}");
 }

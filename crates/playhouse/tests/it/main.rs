@@ -2,7 +2,9 @@
 //!
 //! Each test starts `playhouse serve` on a directory of its own and talks HTTP to it.
 
+mod actors;
 mod command_line;
 mod durability;
+mod faults;
 mod kill;
 mod server;

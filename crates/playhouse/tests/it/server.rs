@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -113,13 +114,19 @@ impl Server {
 
     /// Reads a text.
     pub async fn text(&self, path: &str) -> String {
+        let body = self.response(path).await.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    /// Begins to read.
+    pub async fn response(&self, path: &str) -> Response<Incoming> {
         let request = Request::get(format!("{}/v2/{path}", self.url))
             .header("authorization", format!("Bearer {}", self.token))
             .body(Full::default())
             .unwrap();
         let response = self.client.request(request).await.unwrap();
         assert!(response.status().is_success(), "{path}: {}", response.status());
-        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+        response
     }
 
     /// Makes a storage of that kind and gives its id.
