@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempDir;
 use model::{Random, Storage, StorageId, StorageKind, Timestamp};
+use tempfile::TempDir;
 
 use super::db::{Cache, Db};
 use super::objects::Objects;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use model::SharedClock;
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub(super) use self::cache::Cache;
@@ -83,7 +84,7 @@ impl Db {
             None => {
                 let mut connection = Connection::open_in_memory()?;
                 migrations::apply(&mut connection)?;
-                connection.set_prepared_statement_cache_capacity(WRITER_STATEMENTS);
+                prepare_statements_once(&connection, WRITER_STATEMENTS)?;
                 connection
             }
         };
@@ -230,10 +231,17 @@ fn open_writer(file: &Path) -> anyhow::Result<Connection> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    connection.pragma_update(None, "temp_store", "memory")?;
-    connection.set_prepared_statement_cache_capacity(WRITER_STATEMENTS);
+    prepare_statements_once(&connection, WRITER_STATEMENTS)?;
     migrations::apply(&mut connection)?;
     Ok(connection)
+}
+
+/// Keeps prepared statements, and keeps SQLite from preparing them anew when a bound value might suggest another plan: there
+/// is but one plan for each of ours.
+fn prepare_statements_once(connection: &Connection, capacity: usize) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(capacity);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.pragma_update(None, "temp_store", "memory")
 }
 
 fn closed() -> StoreError {

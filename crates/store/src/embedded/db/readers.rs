@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::closed;
+use super::{closed, prepare_statements_once};
 use crate::StoreError;
 
 /// Connections that are kept when nobody reads.
@@ -57,8 +57,7 @@ impl Readers {
         let connection = Connection::open_with_flags(&self.file, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "temp_store", "memory")?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        prepare_statements_once(&connection, STATEMENTS)?;
         Ok(connection)
     }
 }
