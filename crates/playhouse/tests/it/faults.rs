@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::actors::{finished, processes_of, says, shell_actor, start, until};
+use crate::actors::{finished, processes_of, says, shell_actor, start, unbuilt_actor, until};
 use crate::server::Server;
 
 /// A server with one Actor.
@@ -42,9 +42,9 @@ impl Stage {
         ended
     }
 
-    /// The process that supervises the first life of a run.
-    fn supervisor_of(&self, run: &str) -> Pid {
-        let life = self.directory.path().join("data/runs").join(run).join("1/life.json");
+    /// The process that supervises the first life of a run or build.
+    fn supervisor_of(&self, kind: &str, id: &str) -> Pid {
+        let life = self.directory.path().join("data").join(kind).join(id).join("1/life.json");
         let life: Value = serde_json::from_slice(&std::fs::read(life).unwrap()).unwrap();
         Pid::from_raw(life["supervisor"]["pid"].as_i64().unwrap().try_into().unwrap())
     }
@@ -69,11 +69,42 @@ async fn a_run_whose_supervisor_is_killed_is_lost_and_leaves_nothing_running() {
     let processes = processes_of(&run);
     assert!(processes.len() > 3, "the shell and its three sleepers are to be seen, not only {processes:?}");
 
-    kill(stage.supervisor_of(&run), Signal::SIGKILL).unwrap();
+    kill(stage.supervisor_of("runs", &run), Signal::SIGKILL).unwrap();
 
     let ended = stage.ends(&run, "FAILED", "supervising process was killed").await;
     assert_eq!(ended["exitCode"], Value::Null, "{ended}");
     assert!(stage.server.text(&format!("logs/{run}")).await.contains("Z started\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_supervisor_is_killed_after_the_server_is_lost_and_leaves_nothing_running() {
+    let mut stage = Stage::with("setsid sleep 100 & echo started; sleep 100").await;
+    let run = stage.start("memory=256").await;
+    says(&stage.server, &run, "Z started\n").await;
+
+    stage.server.kill();
+    kill(stage.supervisor_of("runs", &run), Signal::SIGKILL).unwrap();
+    stage.server = Server::start(&stage.directory.path().join("data"));
+
+    stage.ends(&run, "FAILED", "supervising process was killed").await;
+    assert!(stage.server.text(&format!("logs/{run}")).await.contains("Z started\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_whose_supervisor_is_killed_has_failed_and_leaves_nothing_running() {
+    let stage = Stage::with("exit 0").await;
+    let steps = "RUN setsid sleep 100 & echo half way; sleep 100\n";
+    let actor = unbuilt_actor(&stage.server, "unfinished", steps, "").await;
+    let build = stage.server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0"), "").await;
+    let build = build["data"]["id"].as_str().unwrap().to_owned();
+    says(&stage.server, &build, "Z half way\n").await;
+
+    kill(stage.supervisor_of("builds", &build), Signal::SIGKILL).unwrap();
+
+    let ended = finished(&stage.server, &format!("actor-builds/{build}")).await;
+    assert_eq!(ended["status"], "FAILED", "{ended}");
+    assert!(ended["statusMessage"].as_str().unwrap_or_default().contains("killed"), "{ended}");
+    until("no process of the build is left", async || processes_of(&build).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
