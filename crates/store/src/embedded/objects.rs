@@ -13,7 +13,6 @@ use model::{Random, hex};
 use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt as _, PutPayload};
 use parking_lot::Mutex;
-use tracing::warn;
 
 use super::db::{Db, Sql as _, WriteTx};
 use super::upkeep::Wake;
@@ -263,10 +262,14 @@ impl Reserved {
     }
 
     /// Notes that a row of this transaction names the object.
-    pub(super) fn claim(mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+    pub(super) fn claim(self, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
         tx.run("DELETE FROM object_pending WHERE object = ?1", [&self.key])?;
         // If the transaction fails, the hook is dropped without being run, and the key is abandoned.
-        tx.after_commit(move || self.claimed = true);
+        tx.after_commit(move || {
+            // The whole of it: a closure that names the field alone would take a copy of that, and the rest be dropped here.
+            let mut claimed = self;
+            claimed.claimed = true;
+        });
         Ok(())
     }
 }
