@@ -1,6 +1,6 @@
 //! The HTTP face: the Apify API v2.
 //!
-//! A request goes through one [`Service`] (names, method override, CORS, panics, compression), the [`router`], and one
+//! A request goes through one [`Service`] (names, method override, CORS, panics, compression), the `router`, and one
 //! handler: extract, one call, answer. Extractors settle what the request means and who may do it; `error` turns every
 //! failure into the contract's words; `wire` spells the answers.
 

@@ -27,10 +27,7 @@ pub(super) async fn fields(
     k: i64,
 ) -> Result<Vec<String>, StoreError> {
     let items = core.db.read(|connection| Counter::load(connection, k))?.items;
-    let known = match cache.get(&k) {
-        Ok(known) => known,
-        Err(_) => Arc::default(),
-    };
+    let known = cache.get(&k).unwrap_or_default();
     let known = if known.items >= items {
         known
     } else {

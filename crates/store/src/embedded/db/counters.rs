@@ -69,7 +69,7 @@ impl Counter {
         connection.one(SELECT, [k], |row| Self::from_row(row, 0))?.ok_or(StoreError::NotFound(Noun::Storage))
     }
 
-    /// Reads [`COLUMNS`] from a row, from column `at` on.
+    /// Reads the columns of [`SELECT`] from a row, from column `at` on.
     pub(in crate::embedded) fn from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         Ok(Self {
             modified_at: Timestamp::from_millis(row.get(at)?),
@@ -148,10 +148,7 @@ impl Counter {
     }
 }
 
-/// The columns of `counter` that [`Counter::from_row`] reads, for queries that join them.
-pub(in crate::embedded) const COLUMNS: &str = "modified_at, accessed_at, items, clean, handled, bytes, reads, writes, \
-     deletes, lists, head_reads, tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients";
-
+/// Its columns are those that [`Counter::from_row`] reads.
 const SELECT: &str =
     "SELECT modified_at, accessed_at, items, clean, handled, bytes, reads, writes, deletes, lists, head_reads,
             tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients
