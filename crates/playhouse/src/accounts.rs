@@ -24,16 +24,19 @@ pub async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<Value> {
         }
         Order::UserList => {
             let users = engine.store().users.list().await?;
-            let rows = users.iter().map(|user| {
-                json!({ "id": user.id, "username": user.username, "createdAt": user.created_at })
-            });
+            let rows = users
+                .iter()
+                .map(|user| json!({ "id": user.id, "username": user.username, "createdAt": user.created_at }));
             Ok(rows.collect())
         }
         Order::TokenCreate { user, name, expires_days } => {
             let user = find(engine, &user).await?;
-            let expires_at = expires_days.map(|days| engine.clock().now().plus_millis(i64::from(days) * MILLIS_PER_DAY));
+            let expires_at =
+                expires_days.map(|days| engine.clock().now().plus_millis(i64::from(days) * MILLIS_PER_DAY));
             let (token, value) = engine.create_token(&user.id, &name, expires_at).await?;
-            Ok(json!({ "id": token.id, "name": token.name, "username": user.username, "token": value, "expiresAt": token.expires_at }))
+            Ok(
+                json!({ "id": token.id, "name": token.name, "username": user.username, "token": value, "expiresAt": token.expires_at }),
+            )
         }
         Order::TokenList { user } => {
             let users = match user {
@@ -53,7 +56,9 @@ pub async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<Value> {
             Ok(Value::Array(rows))
         }
         Order::TokenRevoke { id } => {
-            let Some(id) = TokenId::parse(&id) else { bail!("{id} is not the id of a token; `playhouse token list` shows them") };
+            let Some(id) = TokenId::parse(&id) else {
+                bail!("{id} is not the id of a token; `playhouse token list` shows them")
+            };
             engine.revoke_token(&id).await.with_context(|| format!("token {id}"))?;
             Ok(json!({ "id": id, "revoked": true }))
         }

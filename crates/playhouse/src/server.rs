@@ -13,9 +13,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tower::Service as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service as _;
 
 use crate::exit::{ADDRESS_IN_USE, Failure};
 
@@ -54,7 +54,11 @@ impl Faces {
     async fn answer(&self, request: Request, peer: SocketAddr) -> Response {
         // An address with a host in it is meant for the forward proxy.
         let is_page = request.uri().authority().is_none() && is_page(request.uri().path());
-        if is_page { self.pages.clone().call(request).await.into_response() } else { self.api.call(request, peer).await }
+        if is_page {
+            self.pages.clone().call(request).await.into_response()
+        } else {
+            self.api.call(request, peer).await
+        }
     }
 }
 
@@ -131,9 +135,9 @@ fn holder_of(port: u16) -> Option<String> {
     let wanted = format!("socket:[{inode}]");
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
-        let holds = files.flatten().any(|file| {
-            std::fs::read_link(file.path()).is_ok_and(|target| target.to_string_lossy() == wanted)
-        });
+        let holds = files
+            .flatten()
+            .any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target.to_string_lossy() == wanted));
         if holds {
             let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             return Some(format!("{} (process {})", name.trim(), process.file_name().to_string_lossy()));

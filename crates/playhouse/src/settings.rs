@@ -137,7 +137,8 @@ fn reference() -> String {
         let Some(key) = argument.get_long() else { continue };
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let values: Vec<String> = argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+        let values: Vec<String> =
+            argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
         text.push_str(&format!("\n# {help}\n# Flag --{key}, variable {variable}"));
         if !values.is_empty() {
             text.push_str(&format!(", one of: {}", values.join(", ")));

@@ -24,6 +24,9 @@ pub(crate) enum Launched {
     Impossible(String),
 }
 
+/// Names with values, and those of the values that are secret.
+type OpenVariables = (Vec<(String, String)>, Vec<String>);
+
 impl Engine {
     /// Launches the wanted life of `run`. May be repeated after a crash at any point.
     pub(crate) async fn launch(&self, run: &Run) -> Launched {
@@ -186,7 +189,7 @@ impl Engine {
     }
 
     /// The variables of a version with secret ones opened, and the secret values.
-    pub(crate) fn open_variables(&self, variables: &[EnvVar]) -> Result<(Vec<(String, String)>, Vec<String>), String> {
+    pub(crate) fn open_variables(&self, variables: &[EnvVar]) -> Result<OpenVariables, String> {
         let (mut opened, mut secrets) = (Vec::new(), Vec::new());
         for variable in variables {
             let Some(value) = &variable.value else { continue };

@@ -7,7 +7,9 @@ use crate::data_dir::DataDir;
 
 /// Prints export lines and nothing else, so that `eval "$(playhouse env)"` is safe.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  eval \"$(playhouse env)\"          for this shell\n  playhouse env >> .env            for a file that tools read")]
+#[command(
+    after_help = "Examples:\n  eval \"$(playhouse env)\"          for this shell\n  playhouse env >> .env            for a file that tools read"
+)]
 pub struct Env {
     #[command(flatten)]
     target: super::Target,

@@ -22,7 +22,9 @@ use crate::wiring::{self, Addresses};
 
 /// Start the server.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  playhouse serve\n  playhouse serve --data-dir /var/lib/playhouse --listen 127.0.0.1:4000\n  playhouse serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json     in CI\n\nSIGTERM or Ctrl+C: takes no more requests, finishes those under way, exits; runs go on and are taken up again at\nthe next start. A second one ends the server at once.")]
+#[command(
+    after_help = "Examples:\n  playhouse serve\n  playhouse serve --data-dir /var/lib/playhouse --listen 127.0.0.1:4000\n  playhouse serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json     in CI\n\nSIGTERM or Ctrl+C: takes no more requests, finishes those under way, exits; runs go on and are taken up again at\nthe next start. A second one ends the server at once."
+)]
 pub struct Serve {
     #[command(flatten)]
     pub settings: Settings,
@@ -151,7 +153,10 @@ fn greet(ready: &Ready, data_dir: &Path, ephemeral: bool, with_next_steps: bool)
     if std::io::stdout().is_terminal() {
         println!("  apify login --token {}", ready.token);
     } else {
-        println!("  apify login --token \"$(. <(playhouse env --data-dir {}); echo $APIFY_TOKEN)\"", data_dir.display());
+        println!(
+            "  apify login --token \"$(. <(playhouse env --data-dir {}); echo $APIFY_TOKEN)\"",
+            data_dir.display()
+        );
     }
 }
 
@@ -182,7 +187,8 @@ fn start_log(settings: &Settings) -> anyhow::Result<()> {
 /// Each run, follower and connection takes file descriptors; the usual soft limit of 1024 is a relic.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "Cannot raise the limit of open files");
     }

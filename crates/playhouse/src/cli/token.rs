@@ -44,7 +44,11 @@ impl Token {
         match self {
             Self::Create { user, name, expires_days, target } => {
                 order(&target, Order::TokenCreate { user, name, expires_days }, |token| {
-                    println!("Token {} of {} was created. Its value, shown only now:", text(token, "id"), text(token, "username"));
+                    println!(
+                        "Token {} of {} was created. Its value, shown only now:",
+                        text(token, "id"),
+                        text(token, "username")
+                    );
                     println!("  {}", text(token, "token"));
                 })
             }

@@ -68,7 +68,8 @@ impl Platform {
         let queue = variable("ACTOR_DEFAULT_REQUEST_QUEUE_ID")?;
         for batch in urls.chunks(model::MAX_BATCH) {
             let requests: Vec<Value> = batch.iter().map(|url| json!({ "url": url, "uniqueKey": url })).collect();
-            self.api(Method::POST, &format!("request-queues/{queue}/requests/batch"), Some(Value::Array(requests))).await?;
+            self.api(Method::POST, &format!("request-queues/{queue}/requests/batch"), Some(Value::Array(requests)))
+                .await?;
         }
         Ok(())
     }
@@ -86,7 +87,8 @@ impl Platform {
         let mut handled = json!({ "id": id, "url": request["url"], "uniqueKey": request["uniqueKey"] });
         // Any time in the past will do: the queue only asks whether there is one.
         handled["handledAt"] = variable("ACTOR_STARTED_AT")?.into();
-        self.api(Method::PUT, &format!("request-queues/{queue}/requests/{id}?clientKey=sample-crawler"), Some(handled)).await?;
+        self.api(Method::PUT, &format!("request-queues/{queue}/requests/{id}?clientKey=sample-crawler"), Some(handled))
+            .await?;
         Ok(())
     }
 

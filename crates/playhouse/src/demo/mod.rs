@@ -14,7 +14,10 @@ pub fn source() -> Source {
         (".actor/actor.json", include_str!("actor.json")),
         (".actor/input_schema.json", include_str!("input_schema.json")),
         ("Dockerfile", include_str!("Dockerfile")),
-        ("README.md", "# Sample crawler\n\nVisits the shop that `playhouse demo` serves and stores one item for each book.\n"),
+        (
+            "README.md",
+            "# Sample crawler\n\nVisits the shop that `playhouse demo` serves and stores one item for each book.\n",
+        ),
     ];
     let source_files = files
         .into_iter()
