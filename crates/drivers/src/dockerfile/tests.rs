@@ -192,6 +192,11 @@ fn words_are_expanded_like_docker_does() {
     }
     let deep = "${a:-".repeat(10_000);
     assert!(expand(&deep, '\\', &lookup).unwrap_err().contains("too deep"));
+    let half = |_: &str| Some("x".repeat(600 << 10));
+    assert_eq!(expand("$A", '\\', &half).unwrap().len(), 600 << 10);
+    for word in ["$A$A", "\"${A}${A}\"", "${B:+$A$A}"] {
+        assert!(expand(word, '\\', &half).unwrap_err().contains("longer than"), "{word}");
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) fn word_length(text: &str, escape: char) -> usize {
 /// A variable for which `lookup` has nothing is empty.
 ///
 /// # Errors
-/// An unfinished quote or brace, a form other than these, or the message of `${X:?message}`.
+/// An unfinished quote or brace, a form other than these, the message of `${X:?message}`, or more than 1 MiB.
 pub fn expand(word: &str, escape: char, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut expander = Expander { chars: word.chars().peekable(), escape, lookup };
     expander.until(None, 0)
@@ -45,6 +45,8 @@ pub fn expand(word: &str, escape: char, lookup: &dyn Fn(&str) -> Option<String>)
 
 /// How deep defaults may stand inside of defaults.
 const MAX_DEPTH: usize = 32;
+/// Bytes to which variables may make a word grow. Lines like `ENV A=$A$A` double it each time.
+const MAX_EXPANDED: usize = 1 << 20;
 
 struct Expander<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
@@ -106,6 +108,14 @@ impl Expander<'_> {
 
     /// Expands what follows a `$`.
     fn variable(&mut self, out: &mut String, depth: usize) -> Result<(), String> {
+        self.value(out, depth)?;
+        if out.len() > MAX_EXPANDED {
+            return Err(format!("variables make this longer than {MAX_EXPANDED} bytes"));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, out: &mut String, depth: usize) -> Result<(), String> {
         if self.chars.next_if_eq(&'{').is_none() {
             let name = self.name();
             if name.is_empty() {
