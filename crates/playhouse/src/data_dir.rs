@@ -1,18 +1,26 @@
 //! The data directory: its format, its lock, its secrets.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use model::Random;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::exit::{DATA_DIR_IN_USE, Failure};
 
 /// Layout that this binary writes.
 const FORMAT: &str = "1";
+
+/// How long the lock of a server that is dead may outlast it: a child that it was just starting when it was killed holds
+/// the lock too, until it executes its program.
+const LAST_BREATH: Duration = Duration::from_secs(2);
 
 /// An open data directory. Nobody else opens it while this lives.
 #[derive(Debug)]
@@ -106,27 +114,42 @@ fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
         .mode(0o600)
         .open(&lock_path)
         .with_context(|| format!("cannot open {}", lock_path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut locked) => {
-            locked.set_len(0)?;
-            write!(locked, "{}", std::process::id())?;
-            Ok(locked)
+    let deadline = Instant::now() + LAST_BREATH;
+    let mut file = file;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut locked) => {
+                locked.set_len(0)?;
+                write!(locked, "{}", std::process::id())?;
+                return Ok(locked);
+            }
+            Err((held, Errno::EWOULDBLOCK)) => {
+                let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
+                if is_alive(&holder) || Instant::now() > deadline {
+                    return Err(in_use(path, &holder).into());
+                }
+                file = held;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err((_, error)) => return Err(error).with_context(|| format!("cannot lock {}", lock_path.display())),
         }
-        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).ok();
-            Err(Failure::new(
-                DATA_DIR_IN_USE,
-                format!(
-                    "{} is in use by another playhouse (process {holder}).\n\
-                     Stop that one, or give this one another directory with --data-dir",
-                    path.display()
-                ),
-            )
-            .into())
-        }
-        Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", lock_path.display())),
     }
+}
+
+/// Whether a process of that number is there.
+fn is_alive(pid: &str) -> bool {
+    pid.trim().parse().is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
+}
+
+fn in_use(path: &Path, holder: &str) -> Failure {
+    Failure::new(
+        DATA_DIR_IN_USE,
+        format!(
+            "{} is in use by another playhouse (process {holder}).\n\
+             Stop that one, or give this one another directory with --data-dir",
+            path.display()
+        ),
+    )
 }
 
 fn read_private(path: &Path) -> anyhow::Result<Option<String>> {
@@ -169,6 +192,20 @@ mod tests {
         assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
         drop(first);
         DataDir::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_outlasts_its_holder_for_a_moment_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        let first = DataDir::open(directory.path()).unwrap();
+        gone.wait().unwrap();
+        std::fs::write(directory.path().join("lock"), gone.id().to_string()).unwrap();
+
+        let released = std::thread::spawn(move || drop(first));
+
+        DataDir::open(directory.path()).unwrap();
+        released.join().unwrap();
     }
 
     #[test]
