@@ -1,5 +1,7 @@
 //! The embedded store does what every backend must do, with its threads and without.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::sync::Arc;
 
 use playhouse_store::Store;

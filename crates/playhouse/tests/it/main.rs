@@ -2,6 +2,8 @@
 //!
 //! Each test starts `playhouse serve` on a directory of its own and talks HTTP to it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod actors;
 mod command_line;
 mod durability;
