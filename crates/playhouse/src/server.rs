@@ -134,6 +134,10 @@ fn holder_of(port: u16) -> Option<String> {
     })?;
     let wanted = format!("socket:[{inode}]");
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
+        // Not `self`, which is a link to one of the others.
+        if process.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            continue;
+        }
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
         let holds = files
             .flatten()
