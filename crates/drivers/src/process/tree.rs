@@ -112,7 +112,11 @@ mod tests {
         let (name, value) = marker.split_once('=').unwrap();
         let mut child = Command::new("sh").args(["-c", "sleep 60 & sleep 60"]).env(name, value).spawn().unwrap();
 
-        assert!(usage(child.id().cast_signed()).unwrap().memory_bytes > 0);
+        // In the middle of its start a process has no memory yet.
+        while usage(child.id().cast_signed()).is_none_or(|usage| usage.memory_bytes == 0) {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
+            std::thread::yield_now();
+        }
         kill_marked(&marker);
 
         assert_eq!(child.wait().unwrap().signal(), Some(9));
