@@ -1,8 +1,8 @@
 //! The default backend: one directory with SQLite for rows and files for bulk bytes.
 //!
 //! `db.sqlite` holds every row; what is large lies below `objects/` under keys that rows name. All writes go through one
-//! thread that commits for everybody who waits ([`db`]); reads go beside it. What no call waits for, such as sealing the
-//! items of datasets or taking deleted contents away, is done in small steps by a caretaker ([`upkeep`]).
+//! thread that commits for everybody who waits (`db`); reads go beside it. What no call waits for, such as sealing the
+//! items of datasets or taking deleted contents away, is done in small steps by a caretaker (`upkeep`).
 
 mod actors;
 mod builds;
@@ -90,8 +90,7 @@ impl EmbeddedStore {
 
 fn assemble(core: Arc<Core>) -> Result<Store, StoreError> {
     let jobs = Arc::new(Jobs::new(core.clone()));
-    let caretaker =
-        if core.db.is_inline() { Caretaker::idle(core.clone()) } else { Caretaker::start(core.clone())? };
+    let caretaker = if core.db.is_inline() { Caretaker::idle(core.clone()) } else { Caretaker::start(core.clone())? };
     Ok(Store {
         storages: Arc::new(Storages::new(core.clone())),
         datasets: Arc::new(Datasets::new(core.clone())),

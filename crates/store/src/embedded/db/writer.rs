@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::SharedClock;
 use parking_lot::{Condvar, Mutex};
@@ -23,6 +24,8 @@ const MAX_GROUP: usize = 256;
 const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes that may wait for the writer; beyond that callers wait before they are let in.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// How long the writer waits for others once somebody is there, if the last group was large.
+const PATIENCE: Duration = Duration::from_micros(200);
 /// What an operation counts for beside the bytes that it carries.
 const OP_BYTES: usize = 1024;
 
@@ -98,8 +101,8 @@ pub(super) struct Queue {
 struct Waiting {
     jobs: VecDeque<(Box<dyn Job>, usize)>,
     closed: bool,
-    /// Whether the writer sleeps and has to be woken.
-    asleep: bool,
+    /// Operations that the writer, if it sleeps, is to be woken for.
+    wanted: Option<usize>,
 }
 
 impl Default for Queue {
@@ -132,7 +135,7 @@ impl Queue {
             return Err(closed());
         }
         waiting.jobs.push_back((job, OP_BYTES + weight));
-        if waiting.asleep {
+        if waiting.wanted.is_some_and(|wanted| waiting.jobs.len() >= wanted) {
             self.arrived.notify_one();
         }
         Ok(())
@@ -151,14 +154,19 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Takes the next group. Returns nothing when the queue is closed and empty.
-    fn take(&self, group: &mut Vec<Box<dyn Job>>) {
+    /// Takes the next group, after one of `before` operations. Returns nothing when the queue is closed and empty.
+    fn take(&self, before: usize, group: &mut Vec<Box<dyn Job>>) {
         let mut waiting = self.waiting.lock();
-        while waiting.jobs.is_empty() && !waiting.closed {
-            waiting.asleep = true;
-            self.arrived.wait(&mut waiting);
-            waiting.asleep = false;
+        waiting.wanted = Some(1);
+        self.arrived.wait_while(&mut waiting, |waiting| waiting.jobs.is_empty() && !waiting.closed);
+        // Many who were answered just now are about to come again: one sync for all of them is worth a moment.
+        let expected = before * 3 / 4;
+        if waiting.jobs.len() < expected {
+            waiting.wanted = Some(expected);
+            let come = |waiting: &mut Waiting| waiting.jobs.len() < expected && !waiting.closed;
+            self.arrived.wait_while_for(&mut waiting, come, PATIENCE);
         }
+        waiting.wanted = None;
         let mut bytes = 0;
         while let Some((_, weight)) = waiting.jobs.front() {
             bytes += weight;
@@ -194,11 +202,13 @@ impl Writer {
     /// Commits group after group until the queue is closed.
     pub(super) fn serve(&mut self, queue: &Queue) {
         let mut group = Vec::with_capacity(MAX_GROUP);
+        let mut size = 0;
         loop {
-            queue.take(&mut group);
+            queue.take(size, &mut group);
             if group.is_empty() {
                 return;
             }
+            size = group.len();
             self.commit(&mut group);
         }
     }
