@@ -10,3 +10,4 @@ mod durability;
 mod faults;
 mod kill;
 mod server;
+mod upgrade;
