@@ -38,7 +38,10 @@ async fn the_first_data_directory_opens_with_everything_in_it() {
         assert!(input["hello"].is_string(), "{input}");
     }
     let items = server.get("datasets/~items/items?offset=5999").await;
-    assert_eq!(items.as_array().unwrap().iter().map(|item| item["n"].as_u64().unwrap()).collect::<Vec<_>>(), [5999, 6000]);
+    assert_eq!(
+        items.as_array().unwrap().iter().map(|item| item["n"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [5999, 6000]
+    );
     assert_eq!(server.get("key-value-stores/~records/records/small").await["a"], 1);
     assert_eq!(server.text("key-value-stores/~records/records/large").await, "y".repeat(100_000));
     let queue = &server.get("request-queues/~requests").await["data"];
