@@ -111,7 +111,9 @@ struct StatsInList {
     #[serde(flatten)]
     stats: Stats,
     inflated_bytes: u64,
-    s3_storage_bytes: u64,
+    /// Left out of an empty storage: the CLI cannot print a size of 0, and takes an absent one for unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s3_storage_bytes: Option<u64>,
 }
 
 impl<'a> StorageObject<'a> {
@@ -149,7 +151,7 @@ impl<'a> StorageInList<'a> {
             stats: StatsInList {
                 stats: Stats::new(storage.kind, counters),
                 inflated_bytes: counters.stats.storage_bytes,
-                s3_storage_bytes: counters.stats.storage_bytes,
+                s3_storage_bytes: Some(counters.stats.storage_bytes).filter(|bytes| *bytes > 0),
             },
         }
     }

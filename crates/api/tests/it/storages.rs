@@ -131,7 +131,7 @@ async fn lists_have_named_storages_and_all_with_unnamed() {
         let item = all["items"].as_array().unwrap().iter().find(|item| item["id"] == json!(unnamed)).unwrap();
         assert_eq!(item["name"], json!(unnamed));
         assert_eq!(item["username"], "ada");
-        assert_eq!(item["stats"]["s3StorageBytes"], 0);
+        assert_eq!(item["stats"].get("s3StorageBytes"), None, "the CLI cannot print a size of 0");
 
         let page = server.get(&format!("/v2/{plural}?unnamed=true&limit=1&offset=1")).await.expect(200).data();
         assert_eq!((&page["total"], &page["count"], &page["limit"]), (&json!(2), &json!(1), &json!(1)));
