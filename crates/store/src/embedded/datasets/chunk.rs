@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memchr_iter;
@@ -12,7 +13,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRe
 use crate::{ItemChunk, StoreError};
 
 /// Most bytes of lines in a chunk of more than one item.
-pub(super) const MAX_CHUNK: usize = 256 * 1024;
+pub(super) const MAX_CHUNK: usize = 128 * 1024;
 /// Chunks above this size are compressed.
 const MIN_COMPRESSED: usize = 8 * 1024;
 /// Pushes above this size are compressed on another thread.
@@ -143,8 +144,9 @@ pub(super) fn decompress(frames: &[u8], size: usize) -> io::Result<Vec<u8>> {
     })
 }
 
-/// The items `from..to` of `n` items in `lines`, the last first if `desc`.
-pub(super) fn pick(lines: Bytes, n: u64, from: u64, to: u64, desc: bool) -> io::Result<ItemChunk> {
+/// The `wanted` ones of `n` items in `lines`, the last first if `desc`.
+pub(super) fn pick(lines: Bytes, n: u64, wanted: Range<u64>, desc: bool) -> io::Result<ItemChunk> {
+    let Range { start: from, end: to } = wanted;
     let torn = || io::Error::new(io::ErrorKind::InvalidData, "a chunk has fewer items than its row says");
     let count = to - from;
     if !desc && from == 0 && to == n {
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn a_push_is_cut_between_items_and_large_items_stand_alone() {
         let item = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length));
-        let body = format!("[{},{},{},{}]", item(100_000), item(100_000), item(400_000), item(1));
+        let body = format!("[{},{},{},{}]", item(50_000), item(50_000), item(400_000), item(1));
         let items = model::push::split_items(body.as_bytes()).unwrap();
         let lines = items.lines.clone();
 
@@ -194,13 +196,13 @@ mod tests {
     #[test]
     fn items_are_picked_in_both_directions() {
         let lines = Bytes::from_static(b"0\n11\n2\n333\n");
-        let picked = |from, to, desc| pick(lines.clone(), 4, from, to, desc).unwrap().lines;
+        let picked = |from, to, desc| pick(lines.clone(), 4, from..to, desc).unwrap().lines;
 
         assert_eq!(picked(0, 4, false), lines);
         assert_eq!(picked(1, 3, false), "11\n2\n");
         assert_eq!(picked(0, 4, true), "333\n2\n11\n0\n");
         assert_eq!(picked(1, 3, true), "2\n11\n");
-        assert!(pick(lines, 6, 1, 6, true).is_err());
+        assert!(pick(lines, 6, 1..6, true).is_err());
     }
 
     #[test]

@@ -59,8 +59,8 @@ impl DatasetStore for Datasets {
 
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
         let k = self.key(id)?;
-        let total = self.core.db.read(|connection| Counter::load(connection, k))?.items;
-        Ok(read::read(self.core.clone(), k, total, window))
+        let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
+        Ok(read::read(self.core.clone(), k, &counter, window))
     }
 
     async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError> {

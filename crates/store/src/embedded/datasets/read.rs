@@ -1,6 +1,7 @@
 //! Reading a window of items: piece by piece, each in a short read of its own.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,26 +9,31 @@ use futures::{StreamExt as _, stream};
 use rusqlite::{Connection, Row, params};
 
 use super::super::core::Core;
-use super::super::db::Sql as _;
+use super::super::db::{Counter, Sql as _};
 use super::chunk::{Chunk, decompress, pick};
 use super::{PLACE_BITS, row_of, segment};
 use crate::{ItemChunk, ItemChunks, Noun, StoreError, Window};
 
 /// About how many bytes of lines one step reads.
 const STEP: usize = 512 * 1024;
-/// A window of so few items is read on the calling thread, while they are small.
-const FEW_ITEMS: u64 = 100;
-/// More bytes than this are unpacked on another thread.
-const MIN_HOP: usize = 64 * 1024;
+/// A window that holds no more bytes than this, as far as one can tell, is looked up on the calling thread.
+const SHORT: u64 = 64 * 1024;
 
-/// Reads a window of a dataset that has `total` items now.
-pub(super) fn read(core: Arc<Core>, k: i64, total: u64, window: Window) -> ItemChunks {
+/// Reads a window of a dataset as it is now.
+pub(super) fn read(core: Arc<Core>, k: i64, counter: &Counter, window: Window) -> ItemChunks {
+    let total = counter.items;
     let offset = window.offset.min(total);
     let count = window.limit.unwrap_or(u64::MAX).min(total - offset);
     let low = if window.desc { total - offset - count } else { offset };
-    let rest = Rest { core, k, low, high: low + count, desc: window.desc, segment: None };
+    let rest = Rest {
+        core,
+        k,
+        mean_size: counter.bytes / total.max(1),
+        span: Span { low, high: low + count, desc: window.desc },
+        segment: None,
+    };
     let chunks = stream::try_unfold(rest, |mut rest| async move {
-        if rest.low == rest.high {
+        if rest.span.low == rest.span.high {
             return Ok(None);
         }
         let chunk = rest.step().await?;
@@ -36,13 +42,38 @@ pub(super) fn read(core: Arc<Core>, k: i64, total: u64, window: Window) -> ItemC
     ItemChunks { total, count, chunks: chunks.boxed() }
 }
 
-/// What is still to be read: the items `low..high`.
-struct Rest {
-    core: Arc<Core>,
-    k: i64,
+/// The items `low..high`, and from which end they are read.
+#[derive(Clone, Copy)]
+struct Span {
     low: u64,
     high: u64,
     desc: bool,
+}
+
+impl Span {
+    /// The item that is read next.
+    fn next(self) -> u64 {
+        if self.desc { self.high - 1 } else { self.low }
+    }
+
+    /// Which of `n` items that begin at index `first` are in it.
+    fn within(self, first: u64, n: u64) -> Range<u64> {
+        self.low.max(first) - first..self.high.min(first + n) - first
+    }
+
+    /// What remains behind them.
+    fn behind(self, first: u64, n: u64) -> Self {
+        let done = self.within(first, n);
+        if self.desc { Self { high: first + done.start, ..self } } else { Self { low: first + done.end, ..self } }
+    }
+}
+
+/// What is still to be read of a window.
+struct Rest {
+    core: Arc<Core>,
+    k: i64,
+    mean_size: u64,
+    span: Span,
     /// The segment in which the last step was.
     segment: Option<Segment>,
 }
@@ -58,69 +89,52 @@ struct Segment {
 /// Where the next items are.
 enum Piece {
     Segment(Segment),
-    /// Chunks that stand side by side, in order, and the index of their first item.
-    Chunks(u64, Vec<Chunk>),
+    /// In chunks, which are read and unpacked already, and what remains behind them.
+    Chunks(ItemChunk, Span),
 }
 
 impl Rest {
     async fn step(&mut self) -> Result<ItemChunk, StoreError> {
-        let next = if self.desc { self.high - 1 } else { self.low };
+        let span = self.span;
         let segment = match self.segment.take() {
-            Some(segment) if (segment.first..segment.first + segment.n).contains(&next) => segment,
+            Some(segment) if (segment.first..segment.first + segment.n).contains(&span.next()) => segment,
             _ => match self.find().await? {
                 Piece::Segment(segment) => segment,
-                Piece::Chunks(first, chunks) => {
-                    let size: u64 = chunks.iter().map(|chunk| chunk.size).sum();
-                    let n = chunks.iter().map(|chunk| chunk.n).sum();
-                    return self.take(first, n, size, move || join(&chunks)).await;
+                Piece::Chunks(chunk, rest) => {
+                    self.span = rest;
+                    return Ok(chunk);
                 }
             },
         };
-        let last = if self.desc { self.low.max(segment.first) } else { self.high.min(segment.first + segment.n) - 1 };
-        let frames = segment::find(&segment.frames, next - segment.first, last - segment.first, STEP)
-            .map_err(|error| damaged(&error))?;
-        let packed = self.core.objects.read(&segment.object, frames.bytes.clone()).await?;
-        let (first, n, size) = (segment.first + frames.first, frames.n, frames.size);
+        let (at, here) = (span.next() - segment.first, span.within(segment.first, segment.n));
+        let until = if span.desc { here.start } else { here.end - 1 };
+        let frames = segment::find(&segment.frames, at, until, STEP).map_err(|error| damaged(&error))?;
+        let (first, n) = (segment.first + frames.first, frames.n);
+        let unpack =
+            move |packed: &[u8]| pick(decompress(packed, frames.size)?.into(), n, span.within(first, n), span.desc);
+        let chunk = self.core.objects.read(&segment.object, frames.bytes, unpack).await?;
+        self.span = span.behind(first, n);
         self.segment = Some(segment);
-        self.take(first, n, size as u64, move || Ok(decompress(&packed, size)?.into())).await
-    }
-
-    /// Takes what is wanted of `n` items that begin at index `first`, and moves on behind it.
-    async fn take(
-        &mut self,
-        first: u64,
-        n: u64,
-        size: u64,
-        lines: impl FnOnce() -> io::Result<Bytes> + Send + 'static,
-    ) -> Result<ItemChunk, StoreError> {
-        let (from, to) = (self.low.max(first) - first, self.high.min(first + n) - first);
-        if self.desc {
-            self.high = first + from;
-        } else {
-            self.low = first + to;
-        }
-        let desc = self.desc;
-        let unpack = move || pick(lines()?, n, from, to, desc);
-        let chunk = if size > MIN_HOP as u64 {
-            tokio::task::spawn_blocking(unpack).await.map_err(anyhow::Error::from)?
-        } else {
-            unpack()
-        };
-        chunk.map_err(|error| damaged(&error))
+        Ok(chunk)
     }
 
     async fn find(&self) -> Result<Piece, StoreError> {
-        let (k, low, high, desc) = (self.k, self.low, self.high, self.desc);
-        let find = move |connection: &Connection| find(connection, k, low, high, desc);
-        if high - low <= FEW_ITEMS { self.core.db.snapshot(find) } else { self.core.db.snapshot_blocking(find).await }
+        let (k, span) = (self.k, self.span);
+        let find = move |connection: &Connection| find(connection, k, span);
+        if (span.high - span.low).saturating_mul(self.mean_size) <= SHORT {
+            self.core.db.snapshot(find)
+        } else {
+            self.core.db.snapshot_blocking(find).await
+        }
     }
 }
 
-/// Finds the piece that holds the next item of `low..high`, by index; a tail's chunks are read at once.
-fn find(connection: &Connection, k: i64, low: u64, high: u64, desc: bool) -> Result<Piece, StoreError> {
+/// Finds the piece that holds the next item of a span, by index; a tail's chunks are read at once.
+fn find(connection: &Connection, k: i64, span: Span) -> Result<Piece, StoreError> {
+    let Span { low, high, desc } = span;
     // Pieces go only when the dataset does.
     let gone = || StoreError::NotFound(Noun::Storage);
-    let next = if desc { high - 1 } else { low };
+    let next = span.next();
     let segment = connection.one(
         "SELECT first, n, object, frames FROM ds_segment WHERE k = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
         params![k, next],
@@ -171,7 +185,9 @@ fn find(connection: &Connection, k: i64, low: u64, high: u64, desc: bool) -> Res
     if desc {
         chunks.reverse();
     }
-    Ok(Piece::Chunks(begin, chunks))
+    let n = chunks.iter().map(|chunk| chunk.n).sum();
+    let unpacked = join(&chunks).and_then(|lines| pick(lines, n, span.within(begin, n), desc));
+    Ok(Piece::Chunks(unpacked.map_err(|error| damaged(&error))?, span.behind(begin, n)))
 }
 
 /// Reads the columns `r, n, size, codec, body`; the place is that in the tail.
