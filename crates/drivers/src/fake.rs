@@ -69,10 +69,15 @@ impl FakeDriver {
     }
 
     /// Waits until that life of the run, or a later one, has been started, and returns the newest one.
+    ///
+    /// # Panics
+    /// If that life has come and been forgotten: waiting for it would never end.
     pub async fn started_life(&self, run_id: &str, life: u32) -> RunSpec {
         self.until(|state| {
-            let (job, newest) = state.newest(run_id)?;
-            newest.run.clone().filter(|_| job.life >= life)
+            let is_forgotten = |call: &Call| matches!(call, Call::Forget(job) if job.id == run_id && job.life >= life);
+            let newest = state.newest(run_id).filter(|(job, _)| job.life >= life).and_then(|(_, job)| job.run.clone());
+            assert!(newest.is_some() || !state.calls.iter().any(is_forgotten), "life {life} of {run_id} is over");
+            newest
         })
         .await
     }

@@ -16,9 +16,14 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Connects as an Actor does; the port is the test's.
 async fn connect(server: &TestServer, address: SocketAddr, run: &str) -> Socket {
+    at(address, &path_of(server, run).await).await
+}
+
+/// The path that a live run is told in its environment.
+async fn path_of(server: &TestServer, run: &str) -> String {
     let url = server.engine.driver.started(run).await.env["ACTOR_EVENTS_WEBSOCKET_URL"].clone();
     let url: http::Uri = url.parse().expect("valid");
-    at(address, url.path()).await
+    url.path().to_owned()
 }
 
 async fn at(address: SocketAddr, path: &str) -> Socket {
@@ -57,8 +62,9 @@ async fn a_run_is_told_of_its_abort_and_let_go_at_its_end() {
     let server = TestServer::start().await;
     let address = server.listen().await;
     let run = server.given_running().await;
-    let mut parent = connect(&server, address, &run).await;
-    let mut child = connect(&server, address, &run).await;
+    let path = path_of(&server, &run).await;
+    let mut parent = at(address, &path).await;
+    let mut child = at(address, &path).await;
     parent.send(Message::Ping("hello".into())).await.unwrap();
     assert_eq!(parent.next().await.unwrap().unwrap(), Message::Pong("hello".into()));
 
@@ -77,7 +83,7 @@ async fn a_run_is_told_of_its_abort_and_let_go_at_its_end() {
     for socket in [&mut parent, &mut child] {
         assert_eq!(close_code(socket).await, 1000);
     }
-    assert_eq!(close_code(&mut connect(&server, address, &run).await).await, 1008, "a finished run has no events");
+    assert_eq!(close_code(&mut at(address, &path).await).await, 1008, "a finished run has no events");
 }
 
 #[tokio::test]
