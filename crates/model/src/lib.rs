@@ -29,7 +29,7 @@ mod usage;
 // What is kept
 pub mod item_view;
 pub mod push;
-mod raw_json;
+pub mod raw_json;
 pub mod record;
 mod request;
 mod storage;

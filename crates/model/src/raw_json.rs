@@ -14,14 +14,14 @@ pub const MAX_DEPTH: u32 = 126;
 
 /// A reading position in JSON text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scanner<'a> {
+pub struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
 
 /// The inside of a JSON string: what stands between the quotes, escapes and all.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RawString<'a> {
+pub struct RawString<'a> {
     quoted: &'a str,
     has_escapes: bool,
 }
@@ -63,28 +63,33 @@ impl fmt::Display for JsonProblem {
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) const fn new(text: &'a str) -> Self {
+    /// Starts at the beginning of `text`.
+    pub const fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
     /// The byte offset of what comes next.
-    pub(crate) const fn position(&self) -> usize {
+    pub const fn position(&self) -> usize {
         self.at
     }
 
     /// The next byte, if any.
-    pub(crate) fn peek(&self) -> Option<u8> {
+    pub fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    pub(crate) fn skip_whitespace(&mut self) {
+    /// Moves on to the next byte that is no white space.
+    pub fn skip_whitespace(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
     /// Takes the opening bracket of an object or array; its contents come from [`Self::next_key`] or [`Self::next_element`].
-    pub(crate) fn open(&mut self, bracket: u8) -> Result<(), JsonError> {
+    ///
+    /// # Errors
+    /// Tells where the text is no JSON.
+    pub fn open(&mut self, bracket: u8) -> Result<(), JsonError> {
         self.skip_whitespace();
         if self.peek() != Some(bracket) {
             return Err(self.expected(if bracket == b'{' { "an object" } else { "an array" }));
@@ -94,7 +99,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// The key of the next member, leaving the position at its value; `None` after the last, behind the closing brace.
-    pub(crate) fn next_key(&mut self, first: bool) -> Result<Option<RawString<'a>>, JsonError> {
+    ///
+    /// # Errors
+    /// Tells where the text is no JSON.
+    pub fn next_key(&mut self, first: bool) -> Result<Option<RawString<'a>>, JsonError> {
         if self.at_the_end_of(b'}', first, "',' or '}'")? {
             return Ok(None);
         }
@@ -102,12 +110,18 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether another array element follows, leaving the position at it; after the last it is behind the bracket.
-    pub(crate) fn next_element(&mut self, first: bool) -> Result<bool, JsonError> {
+    ///
+    /// # Errors
+    /// Tells where the text is no JSON.
+    pub fn next_element(&mut self, first: bool) -> Result<bool, JsonError> {
         Ok(!self.at_the_end_of(b']', first, "',' or ']'")?)
     }
 
     /// Takes a whole value and returns its text.
-    pub(crate) fn value(&mut self) -> Result<&'a str, JsonError> {
+    ///
+    /// # Errors
+    /// Tells where the text is no JSON.
+    pub fn value(&mut self) -> Result<&'a str, JsonError> {
         let start = self.at;
         let mut depth = 0_u32;
         // One bit for each open bracket, the innermost lowest: 1 for an object, 0 for an array.
@@ -165,7 +179,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes a string; the position must be at its opening quote.
-    pub(crate) fn string(&mut self) -> Result<RawString<'a>, JsonError> {
+    ///
+    /// # Errors
+    /// Tells where the text is no JSON.
+    pub fn string(&mut self) -> Result<RawString<'a>, JsonError> {
         let start = self.at;
         if self.peek() != Some(b'"') {
             return Err(self.expected("a string"));
@@ -190,7 +207,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// Fails unless only white space is left.
-    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
+    ///
+    /// # Errors
+    /// Tells where the text is no JSON.
+    pub fn end(&mut self) -> Result<(), JsonError> {
         self.skip_whitespace();
         if self.at < self.text.len() { Err(self.expected("the end of the text")) } else { Ok(()) }
     }
@@ -314,18 +334,18 @@ impl<'a> Scanner<'a> {
 
 impl<'a> RawString<'a> {
     /// The string as it stands in the text, with its quotes.
-    pub(crate) const fn quoted(self) -> &'a str {
+    pub const fn quoted(self) -> &'a str {
         self.quoted
     }
 
     /// What the string says. A lone surrogate, which no text can hold, becomes U+FFFD.
-    pub(crate) fn decode(self) -> Cow<'a, str> {
+    pub fn decode(self) -> Cow<'a, str> {
         let inside = &self.quoted[1..self.quoted.len() - 1];
         if self.has_escapes { Cow::Owned(unescape(inside)) } else { Cow::Borrowed(inside) }
     }
 
     /// Whether the decoded string starts with `character`, which must be ASCII.
-    pub(crate) fn starts_with(self, character: u8) -> bool {
+    pub fn starts_with(self, character: u8) -> bool {
         match self.quoted.as_bytes()[1] {
             b'\\' => self.decode().as_bytes().first() == Some(&character),
             first => first == character,
