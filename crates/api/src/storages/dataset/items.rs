@@ -9,12 +9,10 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use model::item_view::{ItemView, Next, Transform};
-use store::{ItemChunks, Reads, StoreError, Window};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use model::item_view::ItemView;
+use store::{Reads, StoreError, Window};
 
-use super::format::Writer;
+use super::export::{Export, Pieces};
 use super::view::ItemsParams;
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
@@ -23,9 +21,6 @@ use crate::layers::Compressible;
 
 /// `X-Apify-Pagination-Limit` when none was given, since clients read a number (`D22`).
 const NO_LIMIT: u64 = 999_999_999_999;
-/// Bytes that are written before they are handed on.
-const PIECE: usize = 64 << 10;
-const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 pub(super) async fn list(
     State(app): State<App>,
@@ -53,25 +48,16 @@ pub(crate) async fn answer_with_items(
     let window = Window { offset: view.offset.unwrap_or(0), limit, desc: view.desc.unwrap_or(false) };
 
     let id = dataset.storage.id;
-    let items = app.store().datasets.read(&id, window).await?;
-    let (total, count) = (items.total, items.count);
+    let store = app.store().datasets.clone();
+    let export = Export::new(store, id, window, view, transform, params.format, params.options).await?;
+    let (total, count) = (export.total, export.count);
     let body = if *method == Method::HEAD {
         // Of unknown length, as the body that is left out would be.
         Body::from_stream(futures::stream::empty::<io::Result<Bytes>>())
     } else {
         app.store().storages.note_reads(&id, Reads { reads: count, ..Reads::default() });
         dataset.meter(app, |usage| usage.dataset_reads += count);
-        let mut writer = params.format.writer();
-        let mut start = Vec::new();
-        if params.bom.unwrap_or(params.format.has_bom()) {
-            start.extend_from_slice(BOM);
-        }
-        writer.begin(&mut start);
-        if view.is_identity() {
-            verbatim(items, writer, start).await?
-        } else {
-            transformed(items, writer, start, transform)
-        }
+        body_of(export.pieces()).await?
     };
 
     let mut response = Response::new(body);
@@ -114,108 +100,13 @@ fn attachment(app: &App, dataset: &Opened, extension: &str) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("attachment"))
 }
 
-/// Items as they are stored: whole chunks go through without a look at each item, if the format allows it.
-async fn verbatim(mut items: ItemChunks, mut writer: Box<dyn Writer>, start: Vec<u8>) -> Result<Body, ApiError> {
-    let first = items.chunks.next().await.transpose()?;
-    let is_all = first.as_ref().is_none_or(|chunk| chunk.count >= items.count);
-    let mut out = start;
-    if is_all {
-        // Small answers get a length and need no chunked encoding.
-        if let Some(chunk) = first {
-            write_chunk(&mut *writer, chunk.lines, |piece| out.extend_from_slice(&piece));
-        }
-        writer.end(&mut out);
-        return Ok(Body::from(out));
-    }
-
-    let chunks =
-        futures::stream::iter(first.map(Ok)).chain(items.chunks).map(Some).chain(futures::stream::iter([None]));
-    let pieces = chunks.map(move |chunk| {
-        let mut pieces: Vec<io::Result<Bytes>> = Vec::with_capacity(3);
-        if !out.is_empty() {
-            pieces.push(Ok(std::mem::take(&mut out).into()));
-        }
-        match chunk {
-            Some(Ok(chunk)) => write_chunk(&mut *writer, chunk.lines, |piece| pieces.push(Ok(piece))),
-            Some(Err(error)) => pieces.push(Err(broken(&error))),
-            None => {
-                writer.end(&mut out);
-                pieces.push(Ok(std::mem::take(&mut out).into()));
-            }
-        }
-        futures::stream::iter(pieces)
-    });
-    Ok(Body::from_stream(pieces.flatten()))
+/// A body that has a length if it is short. Failures that show before the answer begins have a status of their own.
+async fn body_of(mut pieces: Pieces) -> Result<Body, ApiError> {
+    let Some(first) = pieces.next().await.transpose().map_err(refused)? else { return Ok(Body::empty()) };
+    let Some(second) = pieces.next().await.transpose().map_err(refused)? else { return Ok(Body::from(first)) };
+    Ok(Body::from_stream(futures::stream::iter([Ok(first), Ok(second)]).chain(pieces)))
 }
 
-fn write_chunk(writer: &mut dyn Writer, lines: Bytes, mut put: impl FnMut(Bytes)) {
-    match writer.lines(lines) {
-        Ok(verbatim) => {
-            if !verbatim.before.is_empty() {
-                put(Bytes::from_static(verbatim.before));
-            }
-            put(verbatim.lines);
-        }
-        Err(lines) => {
-            let mut out = Vec::with_capacity(lines.len() + lines.len() / 4);
-            lines_of(&lines).for_each(|item| writer.entry(item, &mut out));
-            put(out.into());
-        }
-    }
-}
-
-fn lines_of(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
-}
-
-/// Items as the view wants them. A task of its own makes them, one piece ahead of what the client has taken: unwinding can
-/// turn an item into far more than should lie in memory.
-fn transformed(items: ItemChunks, writer: Box<dyn Writer>, start: Vec<u8>, transform: Transform) -> Body {
-    let (pieces, received) = mpsc::channel::<io::Result<Bytes>>(1);
-    tokio::spawn(async move {
-        if let Err(error) = transform_all(items, writer, start, &transform, &pieces).await {
-            // If nobody reads any more, nobody needs to know.
-            let _ = pieces.send(Err(error)).await;
-        }
-    });
-    Body::from_stream(ReceiverStream::new(received))
-}
-
-async fn transform_all(
-    mut items: ItemChunks,
-    mut writer: Box<dyn Writer>,
-    start: Vec<u8>,
-    transform: &Transform,
-    pieces: &mpsc::Sender<io::Result<Bytes>>,
-) -> io::Result<()> {
-    let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-    let mut out = start;
-    let mut entry = Vec::new();
-    while let Some(chunk) = items.chunks.next().await {
-        let chunk = chunk.map_err(|error| broken(&error))?;
-        for item in lines_of(&chunk.lines) {
-            let mut entries = transform.entries(item).map_err(io::Error::other)?;
-            loop {
-                entry.clear();
-                match entries.next_into(&mut entry) {
-                    Next::Written => writer.entry(&entry, &mut out),
-                    Next::LeftOut => {}
-                    Next::Done => break,
-                }
-                if out.len() >= PIECE {
-                    pieces.send(Ok(std::mem::take(&mut out).into())).await.map_err(gone)?;
-                }
-            }
-        }
-        // Reading from memory never waits, and a view that drops everything never sends.
-        tokio::task::consume_budget().await;
-    }
-    writer.end(&mut out);
-    pieces.send(Ok(out.into())).await.map_err(gone)
-}
-
-/// The answer has begun, so all that can be done is to break it off where everybody sees it.
-fn broken(error: &StoreError) -> io::Error {
-    tracing::error!(%error, "Failed to read items to the end");
-    io::Error::other(error.to_string())
+fn refused(error: io::Error) -> ApiError {
+    error.downcast::<StoreError>().map_or_else(ApiError::internal, ApiError::from)
 }

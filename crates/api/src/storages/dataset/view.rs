@@ -2,7 +2,7 @@
 
 use model::item_view::ItemView;
 
-use super::format::Format;
+use super::format::{Format, Options};
 use crate::error::ApiError;
 use crate::extract::{FromParams, Params};
 
@@ -17,8 +17,8 @@ pub(crate) struct ItemsParams {
     pub(super) format: Format,
     /// Whether a browser is to save them (`D43`).
     pub(super) attachment: bool,
-    /// Whether a byte order mark comes first; the format decides if this is not given (`X1`).
-    pub(super) bom: Option<bool>,
+    /// What is asked of the format.
+    pub(super) options: Options,
 }
 
 impl FromParams for ItemsParams {
@@ -42,7 +42,7 @@ impl FromParams for ItemsParams {
             named_view: params.non_empty("view").map(Into::into),
             format: Format::named(params.non_empty("format").as_deref())?,
             attachment: params.flag("attachment")?,
-            bom: params.maybe_flag("bom")?,
+            options: Options { bom: params.maybe_flag("bom")? },
         })
     }
 }

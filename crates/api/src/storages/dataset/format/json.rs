@@ -1,5 +1,8 @@
 //! One JSON array (`X3`).
 
+use std::fs::File;
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Verbatim, Writer};
@@ -16,20 +19,23 @@ impl Json {
 }
 
 impl Writer for Json {
-    fn begin(&mut self, out: &mut Vec<u8>) {
+    fn begin(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         out.push(b'[');
+        Ok(())
     }
 
-    fn entry(&mut self, entry: &[u8], out: &mut Vec<u8>) {
+    fn entry(&mut self, entry: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         out.extend_from_slice(self.separator());
         out.extend_from_slice(entry);
+        Ok(())
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) {
+    fn end(&mut self, out: &mut Vec<u8>) -> io::Result<Option<File>> {
         out.push(b']');
+        Ok(None)
     }
 
-    fn lines(&mut self, lines: Bytes) -> Result<Verbatim, Bytes> {
+    fn lines(&mut self, lines: Bytes) -> Verbatim {
         // The line feed behind each item becomes the comma before the next; the last one goes. Copies nothing unless the
         // store still holds on to the lines.
         let mut lines = BytesMut::from(lines);
@@ -39,6 +45,6 @@ impl Writer for Json {
             lines[from + at] = b',';
             from += at + 1;
         }
-        Ok(Verbatim { before: self.separator(), lines: lines.freeze() })
+        Verbatim { before: self.separator(), lines: lines.freeze() }
     }
 }
