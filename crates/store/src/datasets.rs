@@ -1,5 +1,7 @@
 //! Datasets: append-only lists of JSON items.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -24,6 +26,11 @@ pub trait DatasetStore: Send + Sync + std::fmt::Debug {
 
     /// Paths of all fields seen in the items, sorted (`S29`), at most 2000.
     async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError>;
+
+    /// Paths of all fields in the stored items `items`, counted from the oldest; sorted, the first 2000 of them (`X6`, `X8`).
+    ///
+    /// Reads little more than the newest items and the two ends, however many there are in between.
+    async fn columns(&self, id: &StorageId, items: Range<u64>) -> Result<Vec<String>, StoreError>;
 }
 
 /// Which items to read (`D20`, `D21`).

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use engine::Caller;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use model::{JobStatus, Run, StorageKind};
 use store::Noun;
 
@@ -54,12 +54,13 @@ pub(super) async fn items(
     State(app): State<App>,
     asking: Asking,
     method: Method,
+    headers: HeaderMap,
     Query(view): Query<ItemsParams>,
     WholeBody(input): WholeBody,
 ) -> Answer {
     let (run, caller) = finished(&app, asking, input).await?;
     let dataset = opened(&app, &run, caller, StorageKind::Dataset).await?;
-    answer_with_items(&app, &method, &dataset, view, StatusCode::CREATED).await
+    answer_with_items(&app, &method, &headers, &dataset, view, StatusCode::CREATED).await
 }
 
 /// `GET …/run-sync-get-dataset-items`: as above, without input (`SYNC-6`).
@@ -67,9 +68,10 @@ pub(super) async fn items_without_input(
     app: State<App>,
     asking: Asking,
     method: Method,
+    headers: HeaderMap,
     view: Query<ItemsParams>,
 ) -> Answer {
-    items(app, asking, method, view, WholeBody(Bytes::new())).await
+    items(app, asking, method, headers, view, WholeBody(Bytes::new())).await
 }
 
 /// Starts a run and waits for its success. If the caller goes away meanwhile, or the wait is over, the run goes on.

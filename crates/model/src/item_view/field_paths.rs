@@ -13,12 +13,16 @@ pub const MAX_FIELD_PATH_CHARS: usize = 200;
 /// How many shapes of items are remembered, to pass over those that were seen before.
 const MAX_SHAPES: usize = 4096;
 
-/// Gathers the field paths of many items.
+/// Gathers the field paths of many items, of which it keeps the first [`MAX_FIELD_PATHS`] by code point.
+///
+/// So what is kept does not hang on the order of the items, and the sets of parts of a dataset make up the set of the whole.
 ///
 /// Items of a dataset mostly look alike, so the shape of each is hashed first (its keys and nesting, not its values), and
 /// only an item of a new shape is taken apart.
 #[derive(Clone, Debug, Default)]
 pub struct FieldCollector {
+    /// The property whose values are gathered, if it is not whole items.
+    property: Option<String>,
     paths: BTreeSet<String>,
     shapes: HashSet<u64>,
 }
@@ -26,7 +30,22 @@ pub struct FieldCollector {
 impl FieldCollector {
     /// Goes on from paths that were gathered before.
     pub fn from_paths(paths: impl IntoIterator<Item = String>) -> Self {
-        Self { paths: paths.into_iter().take(MAX_FIELD_PATHS).collect(), shapes: HashSet::new() }
+        let mut fields = Self::default();
+        fields.extend(paths);
+        fields
+    }
+
+    /// Adds paths that were gathered elsewhere.
+    pub fn extend(&mut self, paths: impl IntoIterator<Item = String>) {
+        self.paths.extend(paths);
+        while self.paths.len() > MAX_FIELD_PATHS {
+            self.paths.pop_last();
+        }
+    }
+
+    /// Gathers the paths of what one property of many items holds: [`Self::add`] takes its values, of any kind.
+    pub fn below(property: &str) -> Self {
+        Self { property: Some(property.chars().take(MAX_FIELD_PATH_CHARS).collect()), ..Self::default() }
     }
 
     /// The paths gathered so far, sorted by code point.
@@ -37,12 +56,9 @@ impl FieldCollector {
     /// Adds the paths of one item, the text of a JSON object, and tells whether there was a new one among them.
     ///
     /// A path leads to a value that holds no others: a scalar, an empty object or an empty array. Text that is not JSON
-    /// adds nothing beyond what stands before the mistake.
+    /// adds nothing.
     pub fn add(&mut self, raw_item: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(raw_item) else { return false };
-        if self.paths.len() >= MAX_FIELD_PATHS {
-            return false;
-        }
         let mut shape = Shape(0);
         if shape.walk(&mut Scanner::new(text), 0).is_err() || self.shapes.contains(&shape.0) {
             return false;
@@ -52,11 +68,12 @@ impl FieldCollector {
         }
         self.shapes.insert(shape.0);
 
-        let before = self.paths.len();
-        let mut walk = Walk { paths: &mut self.paths, path: String::new(), chars: 0 };
-        // The item was read through just now, so only a full list ends this early.
+        let path = self.property.clone().unwrap_or_default();
+        let (chars, depth) = (path.chars().count(), u32::from(self.property.is_some()));
+        let mut walk = Walk { paths: &mut self.paths, path, chars, depth, has_new: false };
+        // The item was read through just now, so this finds no mistake.
         let _ = walk.value(&mut Scanner::new(text));
-        self.paths.len() > before
+        walk.has_new
     }
 }
 
@@ -116,59 +133,67 @@ struct Walk<'c> {
     /// The way to the current value, cut at the longest that is kept.
     path: String,
     chars: usize,
+    /// How many names the way has; none may be of any length.
+    depth: u32,
+    has_new: bool,
 }
 
-/// The list of paths is full.
-struct Full;
-
 impl Walk<'_> {
-    fn value(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Full> {
+    fn value(&mut self, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
         let mut first = true;
         match scanner.peek() {
             Some(b'{') => {
-                scanner.open(b'{').map_err(|_| Full)?;
-                while let Some(key) = scanner.next_key(first).map_err(|_| Full)? {
+                scanner.open(b'{')?;
+                while let Some(key) = scanner.next_key(first)? {
                     self.below(&key.decode(), |walk| walk.value(scanner))?;
                     first = false;
                 }
             }
             Some(b'[') => {
-                scanner.open(b'[').map_err(|_| Full)?;
+                scanner.open(b'[')?;
                 let mut index = 0_usize;
-                while scanner.next_element(first).map_err(|_| Full)? {
+                while scanner.next_element(first)? {
                     self.below(&index.to_string(), |walk| walk.value(scanner))?;
                     index += 1;
                     first = false;
                 }
             }
             _ => {
-                scanner.value().map_err(|_| Full)?;
+                scanner.value()?;
             }
         }
-        if first { self.keep() } else { Ok(()) }
+        if first {
+            self.keep();
+        }
+        Ok(())
     }
 
-    fn below(&mut self, key: &str, visit: impl FnOnce(&mut Self) -> Result<(), Full>) -> Result<(), Full> {
+    fn below(&mut self, key: &str, visit: impl FnOnce(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
         let (length, chars) = (self.path.len(), self.chars);
-        let separator = (length > 0).then_some('/');
+        let separator = (self.depth > 0).then_some('/');
         for character in separator.into_iter().chain(key.chars()).take(MAX_FIELD_PATH_CHARS - chars) {
             self.path.push(character);
             self.chars += 1;
         }
+        self.depth += 1;
         let outcome = visit(self);
+        self.depth -= 1;
         self.path.truncate(length);
         self.chars = chars;
         outcome
     }
 
-    fn keep(&mut self) -> Result<(), Full> {
-        if self.paths.len() >= MAX_FIELD_PATHS {
-            return Err(Full);
+    fn keep(&mut self) {
+        let is_full = self.paths.len() >= MAX_FIELD_PATHS;
+        let is_behind = is_full && self.paths.last().is_some_and(|last| *last < self.path);
+        if self.depth == 0 || is_behind || self.paths.contains(&self.path) {
+            return;
         }
-        if !self.path.is_empty() && !self.paths.contains(&self.path) {
-            self.paths.insert(self.path.clone());
+        if is_full {
+            self.paths.pop_last();
         }
-        Ok(())
+        self.paths.insert(self.path.clone());
+        self.has_new = true;
     }
 }
 
@@ -222,9 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_be_empty_and_values_of_one_property_have_its_name_in_front() {
+        assert_eq!(paths_of(&[r##"{"":{"#":1,"":2},"b":{}}"##, r#"{"":null}"#]), ["", "/", "/#", "b"]);
+
+        let mut below = FieldCollector::below("a/b");
+        assert!(["1", "[]", r#"{"c":[2]}"#].map(|value| below.add(value.as_bytes())).contains(&true));
+        assert_eq!(below.paths().collect::<Vec<_>>(), ["a/b", "a/b/c/0"]);
+    }
+
+    #[test]
     fn paths_are_bounded_in_number_and_length() {
         let wide = format!("{{\"a\":[{}]}}", vec!["0"; 3000].join(","));
         assert_eq!(paths_of(&[&wide]).len(), MAX_FIELD_PATHS);
+        let first = ["A", "a/0", "a/1", "a/10"];
+        assert_eq!(paths_of(&[&wide, r#"{"z":1,"A":2}"#])[..4], first);
+        assert_eq!(paths_of(&[r#"{"z":1,"A":2}"#, &wide]), paths_of(&[&wide, r#"{"A":2}"#]));
 
         let long = format!("{{\"{0}\":{{\"é\":1,\"{0}\":2}}}}", "é".repeat(150));
         let paths = paths_of(&[&long]);

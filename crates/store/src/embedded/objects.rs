@@ -26,8 +26,9 @@ const RESERVED_AT_ONCE: usize = 32;
 const PART: usize = 1024 * 1024;
 /// Bytes that are read at a time.
 const READ: u64 = 256 * 1024;
-/// Milliseconds for which a replaced object stays, for readers that have its key and have not opened it yet.
-const GRACE_MILLIS: i64 = 5 * 60 * 1000;
+/// Milliseconds for which a replaced object stays, for readers that have its key and have not opened it yet. On a full disk
+/// it goes at once.
+const GRACE_MILLIS: i64 = 30 * 1000;
 /// Objects that are removed in one step.
 const REMOVED_AT_ONCE: usize = 500;
 
@@ -109,7 +110,7 @@ impl Objects {
     /// Writes an object from `start` and then `rest` as it comes, and shows `seen` all of it. Memory does not grow with it.
     ///
     /// # Errors
-    /// `Body` if the stream fails.
+    /// `Body` if the stream fails; `Full` if it fails for want of room.
     pub(super) async fn put_stream(
         &self,
         start: BytesMut,
@@ -138,7 +139,7 @@ impl Objects {
                 Err(error) => {
                     // What is left of it goes with its key if this fails.
                     let _ = upload.abort().await;
-                    return Err(StoreError::Body(error));
+                    return Err(if is_full(&error) { StoreError::Full } else { StoreError::Body(error) });
                 }
             }
             size += part.len() as u64;
@@ -202,7 +203,8 @@ impl Objects {
     }
 
     async fn remove_some(&self) -> Result<usize, StoreError> {
-        let before = self.db.clock().now().as_millis().saturating_sub(GRACE_MILLIS);
+        let grace = if self.db.is_tight() { 0 } else { GRACE_MILLIS };
+        let before = self.db.clock().now().as_millis().saturating_sub(grace);
         let keys: Vec<String> = self.db.read(|connection| {
             connection.all(
                 "SELECT object FROM object_garbage WHERE since <= ?1 ORDER BY since LIMIT ?2",

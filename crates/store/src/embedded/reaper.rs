@@ -14,6 +14,8 @@ use model::StorageKind;
 
 /// Rows that one step takes away.
 const STEP: usize = 2000;
+/// The same on a full disk, where the write-ahead log has little room.
+const SHORT_STEP: usize = 200;
 /// Pause between two steps.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -28,7 +30,11 @@ pub(super) async fn reap(core: &Arc<Core>) -> Result<(), StoreError> {
             )
         })?;
         let Some((k, kind)) = deleted else { return Ok(()) };
-        while core.db.write(move |tx| step(tx, k, kind)).await? {
+        loop {
+            let limit = if core.db.is_tight() { SHORT_STEP } else { STEP };
+            if !core.db.write(move |tx| step(tx, k, kind, limit)).await? {
+                break;
+            }
             if !core.db.is_inline() {
                 core.upkeep.breathe(PAUSE);
                 if core.upkeep.is_stopped() {
@@ -40,13 +46,13 @@ pub(super) async fn reap(core: &Arc<Core>) -> Result<(), StoreError> {
 }
 
 /// One step; returns whether there is more.
-fn step(tx: &mut WriteTx<'_>, k: i64, kind: i64) -> Result<bool, StoreError> {
+fn step(tx: &mut WriteTx<'_>, k: i64, kind: i64, limit: usize) -> Result<bool, StoreError> {
     let gone = if kind == storages::code(StorageKind::Dataset) {
-        datasets::purge(tx, k, STEP)?
+        datasets::purge(tx, k, limit)?
     } else if kind == storages::code(StorageKind::KeyValueStore) {
-        records::purge(tx, k, STEP)?
+        records::purge(tx, k, limit)?
     } else {
-        queues::purge(tx, k, STEP)?
+        queues::purge(tx, k, limit)?
     };
     if gone == 0 {
         tx.run("DELETE FROM storage WHERE k = ?1", params![k])?;

@@ -1,5 +1,6 @@
 //! Key-value records: small ones in their rows, large ones as objects.
 
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use rusqlite::{Connection, Row, params};
 use sha2::{Digest as _, Sha256};
 
 use super::core::Core;
-use super::db::{Sql as _, WriteTx};
+use super::db::{Db, Sql as _, WriteTx};
 use super::objects::{self, Reserved};
 use crate::{
     ByteRange, ByteStream, Content, KeyPage, KeyQuery, NewRecord, Record, RecordBody, RecordMeta, RecordStore,
@@ -21,6 +22,8 @@ use crate::{
 const MIN_OBJECT: usize = 32 * 1024;
 /// Pages of keys up to this size are read on the calling thread.
 const SHORT_PAGE: usize = 100;
+/// Bytes of a large record that are taken in before the room on the disk is looked at again.
+const LOOK_AFTER: u64 = 1024 * 1024;
 
 /// The embedded store of records.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl RecordStore for Records {
             RecordBody::Whole(body) => Prepared::whole(&self.core, record, body).await?,
             RecordBody::Stream(body) => Prepared::stream(&self.core, record, body).await?,
         };
-        self.core.db.write_checked(prepared.weight(), move |tx| prepared.put(tx, k)).await
+        self.core.db.grow_checked(prepared.weight(), move |tx| prepared.put(tx, k)).await
     }
 
     async fn get(&self, store: &StorageId, key: &str) -> Result<Option<Record>, StoreError> {
@@ -151,6 +154,7 @@ impl Prepared {
         let content = if body.len() < MIN_OBJECT {
             PreparedContent::Inline(body)
         } else {
+            core.db.admit(size)?;
             PreparedContent::Object(core.objects.put(body).await?)
         };
         Ok(Self { record, size, etag: etag.finish(), content })
@@ -166,6 +170,7 @@ impl Prepared {
             }
         }
         let mut etag = Etag::new(&record);
+        let mut body = while_there_is_room(core.db.clone(), body);
         let (object, size) = core.objects.put_stream(start, &mut body, |bytes| etag.update(bytes)).await?;
         Ok(Self { record, size, etag: etag.finish(), content: PreparedContent::Object(object) })
     }
@@ -227,6 +232,21 @@ impl Prepared {
         counter.touch(now);
         Ok(RecordMeta { key, size, content_type, content_encoding, etag: hex::encode(&etag), modified_at: now })
     }
+}
+
+/// Ends a stream with an error when the disk is full. It looks again after every [`LOOK_AFTER`] bytes.
+fn while_there_is_room(db: Db, body: ByteStream) -> ByteStream {
+    let mut since = LOOK_AFTER;
+    body.map(move |piece| {
+        let piece = piece?;
+        since += piece.len() as u64;
+        if since >= LOOK_AFTER {
+            since = 0;
+            db.admit(LOOK_AFTER).map_err(|_| io::Error::from(io::ErrorKind::StorageFull))?;
+        }
+        Ok(piece)
+    })
+    .boxed()
 }
 
 /// A record as it stands before a change.

@@ -21,12 +21,12 @@ use store::{DatasetStore, ItemChunk, ItemChunks, StoreError, Window};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::format::{Format, Layout, Options, Writer};
+use super::format::{Format, Layout, Options, Writer, columns_from_stored};
 
 /// Bytes of entries that make a batch.
 const BATCH: usize = 256 << 10;
 /// Entries that make a batch, however small: a table may write thousands of cells for each of them.
-const BATCH_ENTRIES: usize = 1024;
+const BATCH_ENTRIES: usize = 512;
 /// Bytes that are read from a file at a time.
 const PIECE: usize = 64 << 10;
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -160,6 +160,11 @@ impl Export {
     /// Learns what the format must know before the first entry.
     async fn layout(&self) -> io::Result<Layout> {
         let Some(mut survey) = self.format.survey(&self.view, &self.options) else { return Ok(Layout::Plain) };
+        if self.format.is_table()
+            && let Some(columns) = columns_from_stored(&self.view, &self.stored_columns().await?)
+        {
+            return Ok(Layout::Columns(columns));
+        }
         let mut batches = self.batches().await?;
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
@@ -179,6 +184,13 @@ impl Export {
             }
         }
         on_a_thread_if(true, move || survey.finish()).await
+    }
+
+    /// The field paths that the stored items of the window have.
+    async fn stored_columns(&self) -> io::Result<Vec<String>> {
+        let offset = self.window.offset.min(self.total);
+        let low = if self.window.desc { self.total - offset - self.count } else { offset };
+        self.datasets.columns(&self.id, low..low + self.count).await.map_err(broken)
     }
 
     /// What stands before everything that the writer writes.

@@ -7,12 +7,14 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
-use model::item_view::ItemView;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use model::storage_schema::DatasetView;
 use store::{Reads, StoreError, Window};
 
+use super::accept;
 use super::export::{Export, Pieces};
+use super::format::{Feed, Format};
 use super::view::ItemsParams;
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
@@ -25,31 +27,41 @@ const NO_LIMIT: u64 = 999_999_999_999;
 pub(super) async fn list(
     State(app): State<App>,
     method: Method,
+    headers: HeaderMap,
     Readable(dataset, ..): Readable<Dataset, ContentSignature>,
     Query(params): Query<ItemsParams>,
 ) -> Answer {
-    answer_with_items(&app, &method, &dataset, params, StatusCode::OK).await
+    answer_with_items(&app, &method, &headers, &dataset, params, StatusCode::OK).await
 }
 
 /// The items of a dataset as the client asked for them, also as the answer of a synchronous run (`SYNC-5`).
 pub(crate) async fn answer_with_items(
     app: &App,
     method: &Method,
+    asked: &HeaderMap,
     dataset: &Opened,
     params: ItemsParams,
     status: StatusCode,
 ) -> Answer {
-    let view = match &params.named_view {
-        Some(name) => params.view.clone().or(&named_view(app, dataset, name)?),
-        None => params.view.clone(),
-    };
+    let format = params.format.unwrap_or_else(|| accept::preferred(asked));
+    let mut options = params.options;
+    options.check(format)?;
+    let mut view = params.view;
+    if let Some(name) = &params.named_view {
+        let named = named_view(app, dataset, name)?;
+        view = view.or(&named.transformation);
+        options.titles = named.labels.into_iter().collect();
+    }
+    if format == Format::Rss {
+        describe(app, dataset, &mut options.feed);
+    }
     let transform = view.transform().map_err(|error| ApiError::new(Problem::InvalidInput, error.to_string()))?;
     let limit = view.limit.filter(|limit| *limit > 0);
     let window = Window { offset: view.offset.unwrap_or(0), limit, desc: view.desc.unwrap_or(false) };
 
     let id = dataset.storage.id;
     let store = app.store().datasets.clone();
-    let export = Export::new(store, id, window, view, transform, params.format, params.options).await?;
+    let export = Export::new(store, id, window, view, transform, format, options).await?;
     let (total, count) = (export.total, export.count);
     let body = if *method == Method::HEAD {
         // Of unknown length, as the body that is left out would be.
@@ -64,7 +76,7 @@ pub(crate) async fn answer_with_items(
     *response.status_mut() = status;
     response.extensions_mut().insert(Compressible);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, params.format.content_type());
+    headers.insert(CONTENT_TYPE, format.content_type());
     let desc = HeaderValue::from_static(if window.desc { "true" } else { "false" });
     for (name, value) in [
         ("x-apify-pagination-total", total.into()),
@@ -75,18 +87,34 @@ pub(crate) async fn answer_with_items(
     ] {
         headers.insert(HeaderName::from_static(name), value);
     }
+    if params.format.is_none() {
+        headers.append(VARY, HeaderValue::from_static("Accept"));
+    }
     if params.attachment {
-        headers.insert(CONTENT_DISPOSITION, attachment(app, dataset, params.format.extension()));
+        headers.insert(CONTENT_DISPOSITION, attachment(app, dataset, format.extension()));
     }
     Ok(response)
 }
 
-/// The transformation of a view of the dataset's schema, as defaults of what a reader asks for (`D39`).
-fn named_view(app: &App, dataset: &Opened, name: &str) -> Result<ItemView, ApiError> {
+/// What a feed says of itself if the client does not say it (`X27`).
+fn describe(app: &App, dataset: &Opened, feed: &mut Feed) {
+    let storage = &dataset.storage;
+    let label = storage.title.as_deref().or(storage.name.as_deref()).unwrap_or(storage.id.as_str());
+    if feed.title.is_empty() {
+        feed.title = format!("Dataset {label}");
+    }
+    if feed.description.is_empty() {
+        feed.description = format!("Items in dataset with id \"{}\".", storage.id);
+    }
+    feed.link = app.public_url(&format!("datasets/{}/items", storage.id));
+}
+
+/// A view of the dataset's schema: defaults of what a reader asks for, and the titles of columns (`D39`).
+fn named_view(app: &App, dataset: &Opened, name: &str) -> Result<DatasetView, ApiError> {
     let Some(schema) = app.schemas().of_dataset(&dataset.storage)? else {
         return Err(ApiError::new(Problem::DatasetDoesNotHaveSchema, "The dataset does not have a schema"));
     };
-    schema.view(name).map(|view| view.transformation.clone()).ok_or_else(|| {
+    schema.view(name).cloned().ok_or_else(|| {
         let message = format!("The dataset has no view called \"{name}\"");
         ApiError::new(Problem::RequestedDatasetViewDoesNotExist, message)
     })

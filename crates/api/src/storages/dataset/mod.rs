@@ -1,5 +1,6 @@
 //! Datasets (storages, sections 4 to 7).
 
+mod accept;
 mod export;
 mod format;
 mod items;

@@ -1,8 +1,10 @@
 //! What a reader of items asks for (storages, section 5).
 
+use std::collections::HashMap;
+
 use model::item_view::ItemView;
 
-use super::format::{Format, Options};
+use super::format::{Feed, Format, Options};
 use crate::error::ApiError;
 use crate::extract::{FromParams, Params};
 
@@ -13,8 +15,8 @@ pub(crate) struct ItemsParams {
     pub(super) view: ItemView,
     /// A view of the dataset's schema that fills what is not given (`D39`).
     pub(super) named_view: Option<String>,
-    /// How items are written.
-    pub(super) format: Format,
+    /// How items are written; the client's `Accept` decides if this is not given.
+    pub(super) format: Option<Format>,
     /// Whether a browser is to save them (`D43`).
     pub(super) attachment: bool,
     /// What is asked of the format.
@@ -40,9 +42,21 @@ impl FromParams for ItemsParams {
                 omit: params.list("omit"),
             },
             named_view: params.non_empty("view").map(Into::into),
-            format: Format::named(params.non_empty("format").as_deref())?,
+            format: params.non_empty("format").map(|name| Format::named(&name)).transpose()?,
             attachment: params.flag("attachment")?,
-            options: Options { bom: params.maybe_flag("bom")? },
+            options: Options {
+                bom: params.maybe_flag("bom")?,
+                delimiter: params.text("delimiter").map(Into::into),
+                skip_header_row: params.flag("skipHeaderRow")?,
+                xml_root: params.non_empty("xmlRoot").map(Into::into),
+                xml_row: params.non_empty("xmlRow").map(Into::into),
+                feed: Feed {
+                    title: params.text("feedTitle").unwrap_or_default().into(),
+                    description: params.text("feedDescription").unwrap_or_default().into(),
+                    link: String::new(),
+                },
+                titles: HashMap::new(),
+            },
         })
     }
 }

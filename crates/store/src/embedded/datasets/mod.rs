@@ -6,11 +6,13 @@
 
 mod append;
 mod chunk;
+mod columns;
 mod fields;
 mod read;
 mod seal;
 mod segment;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -54,7 +56,7 @@ impl DatasetStore for Datasets {
         let clean = items.clean_count as u64;
         let (chunks, weight) = chunk::cut(items).await?;
         let core = self.core.clone();
-        self.core.db.write_checked(weight, move |tx| append::append(&core, tx, k, &chunks, clean)).await
+        self.core.db.grow_checked(weight, move |tx| append::append(&core, tx, k, &chunks, clean)).await
     }
 
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
@@ -65,6 +67,10 @@ impl DatasetStore for Datasets {
 
     async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError> {
         fields::fields(&self.core, &self.fields, self.key(id)?).await
+    }
+
+    async fn columns(&self, id: &StorageId, items: Range<u64>) -> Result<Vec<String>, StoreError> {
+        columns::columns(&self.core, self.key(id)?, items).await
     }
 }
 

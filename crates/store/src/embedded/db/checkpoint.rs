@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OpenFlags};
-use tracing::warn;
+use tracing::{debug, warn};
+
+use super::BUSY_TIMEOUT;
 
 /// Time between checkpoints while there are writes.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -33,7 +35,7 @@ struct State {
 impl Checkpointer {
     pub(super) fn open(file: &Path) -> anyhow::Result<Self> {
         let connection = Connection::open_with_flags(file, OpenFlags::default())?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "cache_size", -64)?;
         Ok(Self {
@@ -84,6 +86,20 @@ impl Checkpointer {
     pub(super) fn truncate(&self) {
         if let Err(error) = self.connection.lock().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             warn!(%error, "Cannot empty the write-ahead log; the next start will");
+        }
+    }
+
+    /// Moves the log into the database and gives its bytes back to the disk, if no reader is in the way.
+    pub(super) fn empty_log(&self, connection: &Connection) {
+        let mut empty = || {
+            connection.busy_timeout(Duration::ZERO)?;
+            let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            emptied
+        };
+        match empty() {
+            Ok(()) => self.log_pages.store(0, Ordering::Relaxed),
+            Err(error) => debug!(%error, "Cannot empty the write-ahead log now"),
         }
     }
 

@@ -4,6 +4,7 @@ mod cache;
 mod checkpoint;
 mod counters;
 mod readers;
+mod room;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ pub(super) use self::tx::WriteTx;
 
 use self::checkpoint::Checkpointer;
 use self::readers::Readers;
-use self::writer::{Job, Pending, Queue, Writer};
+use self::room::Room;
+use self::writer::{Beside, Job, Nature, Pending, Queue, Writer};
 use super::migrations;
 use crate::StoreError;
 
@@ -53,6 +55,7 @@ enum Mode {
         readers: Arc<Readers>,
         threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
         checkpointer: Arc<Checkpointer>,
+        room: Arc<Room>,
     },
     /// One connection for everything, used on the caller's thread: nothing ever waits for another thread, which a paused
     /// clock would not survive.
@@ -62,10 +65,13 @@ enum Mode {
 impl Db {
     /// Opens the database in `file`, or makes it, with its threads.
     pub(super) fn open(file: &Path, clock: SharedClock) -> anyhow::Result<Self> {
+        // First of all: on a full disk nothing can be opened before the reserve is given up.
+        let room = Arc::new(Room::open(file));
         let connection = open_writer(file)?;
         let checkpointer = Arc::new(Checkpointer::open(file)?);
         let queue = Arc::new(Queue::default());
-        let mut writer = Writer::new(connection, clock.clone(), Some(checkpointer.clone()));
+        let beside = Beside { checkpointer: checkpointer.clone(), room: room.clone() };
+        let mut writer = Writer::new(connection, clock.clone(), Some(beside));
         let (jobs, checkpoints) = (queue.clone(), checkpointer.clone());
         let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let threads = vec![
@@ -73,7 +79,7 @@ impl Db {
             spawn("store-checkpoint").spawn(move || checkpoints.serve())?,
         ];
         let readers = Arc::new(Readers::new(file.to_owned()));
-        let mode = Mode::Threads { queue, readers, threads: Mutex::new(threads), checkpointer };
+        let mode = Mode::Threads { queue, readers, threads: Mutex::new(threads), checkpointer, room };
         Ok(Self { inner: Arc::new(Inner { clock, mode }) })
     }
 
@@ -98,7 +104,19 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(false, 0, op).await
+        self.submit(Nature { checked: false, grows: false }, 0, op).await
+    }
+
+    /// As [`write`](Self::write), for what adds to the store: refused as long as the disk is full.
+    ///
+    /// # Errors
+    /// `Full`.
+    pub(super) async fn grow<T, F>(&self, op: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(Nature { checked: false, grows: true }, 0, op).await
     }
 
     /// As [`write`](Self::write), without the price of a savepoint: `op` promises to fail only before it first changes
@@ -110,10 +128,41 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(true, weight, op).await
+        self.submit(Nature { checked: true, grows: false }, weight, op).await
     }
 
-    async fn submit<T, F>(&self, checked: bool, weight: usize, op: F) -> Result<T, StoreError>
+    /// As [`write_checked`](Self::write_checked), for what adds to the store: refused as long as the disk is full.
+    ///
+    /// # Errors
+    /// `Full`.
+    pub(super) async fn grow_checked<T, F>(&self, weight: usize, op: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(Nature { checked: true, grows: true }, weight, op).await
+    }
+
+    /// Whether `bytes` may be written beside the database.
+    ///
+    /// # Errors
+    /// `Full`.
+    pub(super) fn admit(&self, bytes: u64) -> Result<(), StoreError> {
+        match &self.inner.mode {
+            Mode::Threads { room, .. } => room.admit(bytes),
+            Mode::Inline(_) => Ok(()),
+        }
+    }
+
+    /// Whether there was no room on the disk at the last write.
+    pub(super) fn is_tight(&self) -> bool {
+        match &self.inner.mode {
+            Mode::Threads { room, .. } => room.is_tight(),
+            Mode::Inline(_) => false,
+        }
+    }
+
+    async fn submit<T, F>(&self, nature: Nature, weight: usize, op: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -121,12 +170,12 @@ impl Db {
         match &self.inner.mode {
             Mode::Threads { queue, .. } => {
                 let room = queue.room(weight).await?;
-                let (pending, reply) = Pending::new(op, checked, Some(room));
+                let (pending, reply) = Pending::new(op, nature, Some(room));
                 queue.push(Box::new(pending), weight)?;
                 reply.await.map_err(|_| closed())?
             }
             Mode::Inline(writer) => {
-                let (pending, mut reply) = Pending::new(op, checked, None);
+                let (pending, mut reply) = Pending::new(op, nature, None);
                 let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(pending)];
                 writer.lock().commit(&mut jobs);
                 reply.try_recv().map_err(|_| closed())?
@@ -217,6 +266,8 @@ impl std::fmt::Debug for Mode {
 const WRITER_STATEMENTS: usize = 256;
 /// Kibibytes of pages that the writer keeps; with the readers' 16 MiB in all.
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
+/// How long a connection waits for another.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn open_writer(file: &Path) -> anyhow::Result<Connection> {
     let version = rusqlite::version_number();
@@ -226,7 +277,7 @@ fn open_writer(file: &Path) -> anyhow::Result<Connection> {
     );
     let mut connection = Connection::open_with_flags(file, OpenFlags::default())
         .with_context(|| format!("cannot open {}", file.display()))?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -14,6 +14,7 @@ use tracing::error;
 use super::checkpoint::Checkpointer;
 use super::closed;
 use super::counters::Counters;
+use super::room::Room;
 use super::sql::Sql as _;
 use super::tx::{Hook, WriteTx};
 use crate::StoreError;
@@ -35,15 +36,30 @@ pub(super) trait Job: Send {
     fn run(&mut self, tx: &mut WriteTx<'_>) -> bool;
     /// Whether it promises to fail only before its first change.
     fn is_checked(&self) -> bool;
+    /// Whether it adds to what is stored, and so must not be carried out on a full disk.
+    fn grows(&self) -> bool;
+    /// Settles that it is not carried out.
+    fn refuse(&mut self, reason: StoreError);
+    /// Whether its outcome is known.
+    fn is_settled(&self) -> bool;
     /// Tells the caller its outcome, or `failure` if that undid it.
     fn answer(self: Box<Self>, failure: Option<StoreError>);
+}
+
+/// What sort of operation it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nature {
+    /// See [`Job::is_checked`].
+    pub(super) checked: bool,
+    /// See [`Job::grows`].
+    pub(super) grows: bool,
 }
 
 /// A closure that waits for its turn.
 pub(super) struct Pending<T, F> {
     op: Option<F>,
     outcome: Option<Result<T, StoreError>>,
-    checked: bool,
+    nature: Nature,
     reply: oneshot::Sender<Result<T, StoreError>>,
     /// Gives room to others when the operation is through.
     _room: Option<OwnedSemaphorePermit>,
@@ -52,11 +68,11 @@ pub(super) struct Pending<T, F> {
 impl<T, F> Pending<T, F> {
     pub(super) fn new(
         op: F,
-        checked: bool,
+        nature: Nature,
         room: Option<OwnedSemaphorePermit>,
     ) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
         let (reply, receiver) = oneshot::channel();
-        (Self { op: Some(op), outcome: None, checked, reply, _room: room }, receiver)
+        (Self { op: Some(op), outcome: None, nature, reply, _room: room }, receiver)
     }
 }
 
@@ -74,7 +90,20 @@ where
     }
 
     fn is_checked(&self) -> bool {
-        self.checked
+        self.nature.checked
+    }
+
+    fn grows(&self) -> bool {
+        self.nature.grows
+    }
+
+    fn refuse(&mut self, reason: StoreError) {
+        self.op = None;
+        self.outcome = Some(Err(reason));
+    }
+
+    fn is_settled(&self) -> bool {
+        self.outcome.is_some()
     }
 
     fn answer(self: Box<Self>, failure: Option<StoreError>) {
@@ -183,15 +212,21 @@ pub(super) struct Writer {
     connection: Connection,
     counters: Counters,
     clock: SharedClock,
-    checkpointer: Option<Arc<Checkpointer>>,
+    beside: Option<Beside>,
+}
+
+/// What there is beside a database in a file.
+pub(super) struct Beside {
+    pub(super) checkpointer: Arc<Checkpointer>,
+    pub(super) room: Arc<Room>,
 }
 
 /// Why a whole group came to nothing.
 struct GroupFailed(StoreError);
 
 impl Writer {
-    pub(super) fn new(connection: Connection, clock: SharedClock, checkpointer: Option<Arc<Checkpointer>>) -> Self {
-        Self { connection, counters: Counters::default(), clock, checkpointer }
+    pub(super) fn new(connection: Connection, clock: SharedClock, beside: Option<Beside>) -> Self {
+        Self { connection, counters: Counters::default(), clock, beside }
     }
 
     /// The connection, to read while nothing is written.
@@ -215,6 +250,10 @@ impl Writer {
 
     /// Carries out a group in one transaction and answers everybody once it is on disk.
     pub(super) fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) {
+        let is_full = !self.has_room();
+        for job in group.iter_mut().filter(|job| is_full && job.grows()) {
+            job.refuse(StoreError::Full);
+        }
         let mut hooks = Vec::new();
         let failure = match self.transact(group, &mut hooks) {
             Ok(()) => {
@@ -222,7 +261,7 @@ impl Writer {
                 for hook in hooks {
                     hook();
                 }
-                if let Some(checkpointer) = &self.checkpointer {
+                if let Some(Beside { checkpointer, .. }) = &self.beside {
                     checkpointer.note_commit(&self.connection);
                 }
                 None
@@ -242,9 +281,26 @@ impl Writer {
         }
     }
 
+    /// Whether what grows may be carried out. Empties the write-ahead log if there seems to be no room, since that is room too.
+    fn has_room(&self) -> bool {
+        let Some(Beside { checkpointer, room }) = &self.beside else { return true };
+        let spare = || self.spare().unwrap_or_default();
+        if !room.look(spare) {
+            return true;
+        }
+        checkpointer.empty_log(&self.connection);
+        !room.look(spare)
+    }
+
+    /// Bytes of the database that hold nothing.
+    fn spare(&self) -> Option<u64> {
+        let number = |pragma| self.connection.query_row(pragma, [], |row| row.get::<_, u64>(0)).ok();
+        Some(number("PRAGMA freelist_count")? * number("PRAGMA page_size")?)
+    }
+
     fn transact(&mut self, group: &mut [Box<dyn Job>], hooks: &mut Vec<Hook>) -> Result<(), GroupFailed> {
         self.connection.run("BEGIN IMMEDIATE", []).map_err(GroupFailed)?;
-        for job in group {
+        for job in group.iter_mut().filter(|job| !job.is_settled()) {
             self.carry_out(job.as_mut(), hooks)?;
         }
         self.counters.flush(&self.connection).map_err(GroupFailed)?;

@@ -68,7 +68,7 @@ impl QueueStore for Queues {
     ) -> Result<Vec<Added>, StoreError> {
         let (k, by) = (self.key(queue)?, by.clone());
         let weight = requests.iter().map(|request| request.body.len()).sum();
-        self.core.db.write_checked(weight, move |tx| write::add(tx, k, &requests, forefront, &by)).await
+        self.core.db.grow_checked(weight, move |tx| write::add(tx, k, &requests, forefront, &by)).await
     }
 
     async fn get(&self, queue: &StorageId, request: &RequestId) -> Result<Option<StoredRequest>, StoreError> {
@@ -86,7 +86,7 @@ impl QueueStore for Queues {
     ) -> Result<Updated, StoreError> {
         let (k, by) = (self.key(queue)?, by.clone());
         let weight = request.body.len();
-        self.core.db.write_checked(weight, move |tx| write::update(tx, k, &request, forefront, &by)).await
+        self.core.db.grow_checked(weight, move |tx| write::update(tx, k, &request, forefront, &by)).await
     }
 
     async fn delete(

@@ -1,8 +1,15 @@
 //! How items are written: one file for each format.
 
+mod columns;
+mod csv;
+mod escape;
+mod html;
 mod json;
 mod jsonl;
+mod table;
+mod xml;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -10,7 +17,9 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use http::HeaderValue;
 use model::item_view::ItemView;
+use model::raw_json::JsonError;
 
+pub(super) use self::columns::from_stored as columns_from_stored;
 use crate::error::{ApiError, Problem};
 
 /// A format that items can be had in (`D41`).
@@ -32,7 +41,35 @@ pub(crate) enum Format {
 pub(crate) struct Options {
     /// Whether a byte order mark comes first; the format decides if this is not given (`X1`).
     pub(super) bom: Option<bool>,
+    /// What stands between the cells of CSV.
+    pub(super) delimiter: Option<String>,
+    /// Leaves the titles of CSV out.
+    pub(super) skip_header_row: bool,
+    /// Names of the elements of XML.
+    pub(super) xml_root: Option<String>,
+    pub(super) xml_row: Option<String>,
+    pub(super) feed: Feed,
+    /// Titles of columns, by their paths (`D39`).
+    pub(super) titles: HashMap<String, String>,
 }
+
+/// What an RSS feed says of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Feed {
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) link: String,
+}
+
+/// The formats by name.
+const NAMES: [(&str, Format); 6] = [
+    ("json", Format::Json),
+    ("jsonl", Format::JsonLines),
+    ("csv", Format::Csv),
+    ("html", Format::Html),
+    ("xml", Format::Xml),
+    ("rss", Format::Rss),
+];
 
 /// Writes the entries of one answer, in order.
 ///
@@ -68,6 +105,8 @@ pub(super) trait Survey: Send {
 pub(super) enum Layout {
     /// Nothing: the format needs no preparation.
     Plain,
+    /// The paths of the columns of a table, in order.
+    Columns(Vec<String>),
 }
 
 /// Stored lines that go out without a look at each item: a separator, if one is needed, and the lines.
@@ -77,24 +116,37 @@ pub(super) struct Verbatim {
 }
 
 impl Format {
-    /// The format of that name; JSON if none is given.
+    /// The format of that name.
     ///
     /// # Errors
     /// Names the formats that there are.
-    pub(super) fn named(name: Option<&str>) -> Result<Self, ApiError> {
-        match name {
-            None | Some("json") => Ok(Self::Json),
-            Some("jsonl") => Ok(Self::JsonLines),
-            Some(_) => Err(ApiError::new(
-                Problem::ParamNotOneOf,
-                "Parameter \"format\" is invalid: it must be one of json, jsonl",
-            )),
+    pub(super) fn named(name: &str) -> Result<Self, ApiError> {
+        NAMES.iter().find(|(other, _)| *other == name).map(|(_, format)| *format).ok_or_else(|| {
+            let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+            let message = format!("Parameter \"format\" is invalid: it must be one of {}", names.join(", "));
+            ApiError::new(Problem::ParamNotOneOf, message)
+        })
+    }
+
+    /// The format of that media type, in lower case.
+    pub(super) fn of_media_type(media_type: &str) -> Option<Self> {
+        match media_type {
+            "text/json" => return Some(Self::Json),
+            "application/x-ndjson" | "application/ndjson" => return Some(Self::JsonLines),
+            "text/xml" => return Some(Self::Xml),
+            _ => {}
         }
+        let is = |format: Self| format.media_type().split(';').next() == Some(media_type);
+        NAMES.iter().map(|(_, format)| *format).find(|format| is(*format))
     }
 
     /// `Content-Type` (storages, section 6.1).
     pub(super) fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+        HeaderValue::from_static(self.media_type())
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
             Self::Json => "application/json; charset=utf-8",
             Self::JsonLines => "application/jsonl; charset=utf-8",
             Self::Csv => "text/csv; charset=utf-8",
@@ -104,7 +156,7 @@ impl Format {
             Self::Rss => "application/rss+xml; charset=utf-8",
             Self::Parquet => "application/vnd.apache.parquet",
             Self::Arrow => "application/vnd.apache.arrow.stream",
-        })
+        }
     }
 
     /// What file names end in.
@@ -142,17 +194,54 @@ impl Format {
         !self.is_verbatim()
     }
 
+    /// Whether entries become rows of a table with known columns.
+    pub(super) fn is_table(self) -> bool {
+        matches!(self, Self::Csv | Self::Html | Self::Xlsx)
+    }
+
     /// What must see all entries before the first can be written, if the format needs that.
-    pub(super) fn survey(self, _: &ItemView, _: &Options) -> Option<Box<dyn Survey>> {
-        None
+    pub(super) fn survey(self, view: &ItemView, _: &Options) -> Option<Box<dyn Survey>> {
+        if self.is_table() { Some(Box::new(columns::Columns::of(view))) } else { None }
     }
 
     /// Starts to write.
-    pub(super) fn writer(self, layout: Layout, _: &Options) -> io::Result<Box<dyn Writer>> {
+    pub(super) fn writer(self, layout: Layout, options: &Options) -> io::Result<Box<dyn Writer>> {
         Ok(match (self, layout) {
             (Self::Json, _) => Box::new(json::Json::default()),
             (Self::JsonLines, _) => Box::new(jsonl::JsonLines),
-            (other, _) => return Err(io::Error::other(format!("{other:?} cannot be written"))),
+            (Self::Csv, Layout::Columns(columns)) => Box::new(csv::Csv::new(columns, options)),
+            (Self::Html, Layout::Columns(columns)) => Box::new(html::Html::new(columns, options)),
+            (Self::Xml, _) => Box::new(xml::Xml::document(options)),
+            (Self::Rss, _) => Box::new(xml::Xml::feed(options)),
+            (other, layout) => return Err(io::Error::other(format!("no {other:?} can be made of {layout:?}"))),
         })
     }
+}
+
+impl Options {
+    /// Refuses what the format cannot do.
+    ///
+    /// # Errors
+    /// Tells what is wrong (`X14`).
+    pub(super) fn check(&self, format: Format) -> Result<(), ApiError> {
+        let is_one = |delimiter: &String| {
+            let mut characters = delimiter.chars();
+            // A quote or a line break would end a cell or a row.
+            characters.next().is_some_and(|first| !matches!(first, '"' | '\n' | '\r')) && characters.next().is_none()
+        };
+        if format == Format::Csv && !self.delimiter.as_ref().is_none_or(is_one) {
+            let message = "Parameter \"delimiter\" is invalid: it must be one character, no quote and no line break";
+            return Err(ApiError::new(Problem::InvalidInput, message));
+        }
+        Ok(())
+    }
+
+    /// What stands above the columns (`D39`).
+    fn titles_of(&self, columns: &[String]) -> Vec<String> {
+        columns.iter().map(|column| self.titles.get(column).unwrap_or(column).clone()).collect()
+    }
+}
+
+fn malformed(error: JsonError) -> io::Error {
+    io::Error::other(format!("stored item is malformed at byte {}: {}", error.at, error.problem))
 }
