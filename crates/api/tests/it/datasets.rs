@@ -163,7 +163,7 @@ async fn formats_and_attachments() {
     let disposition = saved.header("content-disposition");
     assert!(disposition.starts_with(&format!("attachment; filename=\"dataset_{id}_")), "{disposition}");
     assert!(disposition.ends_with(".jsonl\""), "{disposition}");
-    for format in ["JSON", "nonsense", "csv"] {
+    for format in ["JSON", "nonsense", "CSV"] {
         server.get(&format!("{path}?format={format}")).await.expect_error(400, "param-not-one-of");
     }
 }

@@ -13,6 +13,7 @@ mod robustness;
 // Storages
 mod access;
 mod datasets;
+mod exports;
 mod key_value_stores;
 mod request_queues;
 mod storages;
