@@ -42,7 +42,7 @@ impl BuildStore for Builds {
         self.jobs
             .core
             .db
-            .write(move |tx| {
+            .grow(move |tx| {
                 let mut actor = actors::read(tx, &actor)?.ok_or(StoreError::NotFound(Noun::Actor))?;
                 let last = actor.last_build_of_version.entry(version).or_default();
                 *last += 1;

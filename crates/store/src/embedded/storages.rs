@@ -51,7 +51,7 @@ impl StorageStore for Storages {
         let new = Arc::new(new);
         self.core
             .db
-            .write(move |tx| {
+            .grow(move |tx| {
                 // Another call may have made it since we looked.
                 let existing = match &new.name {
                     Some(name) => find_id(tx, &new.user_id, new.kind, name)?,

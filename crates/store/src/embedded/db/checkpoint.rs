@@ -91,7 +91,7 @@ impl Checkpointer {
 
     /// Moves the log into the database and gives its bytes back to the disk, if no reader is in the way.
     pub(super) fn empty_log(&self, connection: &Connection) {
-        let mut empty = || {
+        let empty = || {
             connection.busy_timeout(Duration::ZERO)?;
             let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             connection.busy_timeout(BUSY_TIMEOUT)?;

@@ -60,7 +60,7 @@ impl RunStore for Runs {
             insert(tx, &run)?;
             Ok(cache_after_commit(&jobs, tx, run))
         };
-        self.core().db.write(insert).await
+        self.core().db.grow(insert).await
     }
 
     async fn get(&self, id: &RunId) -> Result<Option<Arc<Run>>, StoreError> {
