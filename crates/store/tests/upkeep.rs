@@ -294,3 +294,38 @@ async fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
     }
     assert_eq!(count(dir.path(), "SELECT count(*) FROM sqlite_schema"), 0);
 }
+
+#[tokio::test]
+async fn columns_of_a_range_are_those_of_its_items_before_and_after_sealing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &Arc::new(StoppedClock::default())).await;
+    let id = given(&store, StorageKind::Dataset).await;
+    let text = "z".repeat(3000);
+    for push in 0..5 {
+        let pushed: Vec<String> = (0..1000)
+            .map(|n| {
+                format!("{{\"t\":\"{text}\",\"push\":{{\"{push}\":{{}}}},\"{}\":[1]}}", if n == 7 { push } else { 9 })
+            })
+            .collect();
+        store.datasets.append(&id, split_items(format!("[{}]", pushed.join(",")).as_bytes()).unwrap()).await.unwrap();
+    }
+    let cases = [
+        (0..5000, "0/0 1/0 2/0 3/0 4/0 9/0 push/0 push/1 push/2 push/3 push/4 t"),
+        (0..1008, "0/0 1/0 9/0 push/0 push/1 t"),
+        (8..4007, "1/0 2/0 3/0 9/0 push/0 push/1 push/2 push/3 push/4 t"),
+        (2007..2008, "2/0 push/2 t"),
+        (4999..9999, "9/0 push/4 t"),
+        (5000..5000, ""),
+    ];
+
+    for is_sealed in [false, true] {
+        if is_sealed {
+            store.upkeep.run().await.unwrap();
+            assert!(count(dir.path(), "SELECT count(*) FROM ds_segment") > 1);
+            assert!(count(dir.path(), "SELECT count(*) FROM ds_tail") > 0);
+        }
+        for (range, expected) in cases.clone() {
+            assert_eq!(store.datasets.columns(&id, range).await.unwrap().join(" "), expected);
+        }
+    }
+}
