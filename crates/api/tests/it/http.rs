@@ -255,7 +255,7 @@ async fn large_answers_are_compressed_for_who_asks() {
     for (accepted, sent) in [("gzip, deflate, br", "gzip"), ("br", "br"), ("deflate", "deflate"), ("zstd", "")] {
         let reply = server.get(&path).header("accept-encoding", accepted).await.expect(200);
         assert_eq!(reply.header("content-encoding"), sent, "{accepted}");
-        assert_eq!(reply.header("vary"), "Accept-Encoding");
+        assert!(reply.headers.get_all("vary").iter().any(|vary| vary == "Accept-Encoding"));
         assert_eq!(unpacked(sent, &reply.body), plain.body, "{accepted}");
     }
     let small = server.get("/v2/datasets").header("accept-encoding", "gzip").await.expect(200);
