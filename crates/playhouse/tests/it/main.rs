@@ -8,6 +8,7 @@ mod actors;
 mod command_line;
 mod durability;
 mod faults;
+mod full_disk;
 mod kill;
 mod server;
 mod upgrade;

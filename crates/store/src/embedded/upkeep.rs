@@ -127,6 +127,7 @@ impl Drop for Caretaker {
 async fn round(core: &Arc<Core>) -> Result<(), StoreError> {
     // One at a time, however many call: the steps rely on what they read a moment before.
     let _turn = core.round.lock().await;
+    core.db.balance_room();
     // A step that fails does not hold up the others: sweeping makes the room that sealing lacks.
     let outcomes = [
         storages::flush_reads(core).await,

@@ -154,6 +154,13 @@ impl Db {
         }
     }
 
+    /// Makes the reserve anew once there is room for it.
+    pub(super) fn balance_room(&self) {
+        if let Mode::Threads { room, .. } = &self.inner.mode {
+            room.balance();
+        }
+    }
+
     /// Whether there was no room on the disk at the last write.
     pub(super) fn is_tight(&self) -> bool {
         match &self.inner.mode {

@@ -48,13 +48,14 @@ struct Space {
 impl Space {
     /// Whether `bytes` more can be taken in. Pages that the database has to spare need no room, but the log on their way does.
     fn admits(self, bytes: u64, spare: u64) -> bool {
-        let left = self.free.saturating_add(self.held).saturating_sub(bytes);
-        left >= self.reserve && left.saturating_add(spare) >= 2 * self.reserve + self.log
+        let beside_the_file = self.free.saturating_add(self.held).saturating_sub(self.reserve);
+        let left = beside_the_file.saturating_sub(bytes);
+        left >= self.reserve / 2 && left.saturating_add(spare) >= self.reserve + self.log
     }
 
     /// Whether others have left so little that the file must go.
     fn needs_the_file(self) -> bool {
-        self.free < self.reserve / 2
+        self.free < self.reserve / 4
     }
 
     /// Whether there is room for the file, and nothing is tight with it.
@@ -80,34 +81,42 @@ impl Room {
             held: Mutex::new(held),
             tight: AtomicBool::new(false),
         };
-        room.look(|| 0);
+        room.balance();
         room
     }
 
-    /// Looks at the disk again and tells whether what grows must be refused; `spare` tells how many bytes of the database
+    /// Looks at the disk again and tells whether there is room for what grows; `spare` tells how many bytes of the database
     /// hold nothing.
     pub(super) fn look(&self, spare: impl FnOnce() -> u64) -> bool {
-        let Some(mut space) = self.space() else { return false };
+        let Some(space) = self.space() else { return true };
+        // Once refused, growth starts again only when it can go on for a while.
+        let margin = if self.is_tight() { self.reserve / 2 } else { 0 };
+        space.admits(margin, 0) || space.admits(margin, spare())
+    }
+
+    /// Gives the reserve up if there is nothing else left, and makes it if there is room.
+    pub(super) fn balance(&self) {
+        let Some(space) = self.space() else { return };
         let mut held = self.held.lock();
         if *held && space.needs_the_file() {
             self.give_up(&mut held);
-            space = self.space().unwrap_or(space);
         } else if !*held && space.can_make_the_file() {
             self.make(&mut held);
         }
-        drop(held);
-        let tight = !space.admits(0, 0) && !space.admits(0, spare());
-        if self.tight.swap(tight, Ordering::Relaxed) != tight {
-            if tight {
-                warn!(space.free, "The disk is full: what grows is refused until there is room again");
-            } else {
-                info!(space.free, "There is room on the disk again");
-            }
-        }
-        tight
     }
 
-    /// What [`look`](Self::look) told last.
+    /// Keeps what came of looking, and tells the operator and the caller of a change.
+    pub(super) fn note(&self, tight: bool) -> bool {
+        let changed = self.tight.swap(tight, Ordering::Relaxed) != tight;
+        if changed && tight {
+            warn!("The disk is full: what grows is refused until there is room again");
+        } else if changed {
+            info!("There is room on the disk again");
+        }
+        changed
+    }
+
+    /// Whether what grows is refused.
     pub(super) fn is_tight(&self) -> bool {
         self.tight.load(Ordering::Relaxed)
     }
@@ -167,9 +176,11 @@ mod tests {
         assert!(!space.admits(17 * MIB, 0));
         // What is in the log will be in the database too.
         assert!(!Space { log: 17 * MIB, ..space }.admits(0, 0));
-        // Pages to spare make up for what is not free, but for the reserve.
-        assert!(Space { free: 2 * MIB, ..space }.admits(0, 8 * MIB));
-        assert!(!Space { free: 0, held: 7 * MIB, ..space }.admits(0, 100 * MIB));
+        // Pages to spare make up for what is not free, but for what the log needs.
+        assert!(Space { free: 4 * MIB, ..space }.admits(0, 4 * MIB));
+        assert!(!Space { free: 3 * MIB, ..space }.admits(0, 100 * MIB));
+        // The reserve is nobody's, also when its file is gone.
+        assert!(!Space { free: 10 * MIB, held: 0, ..space }.admits(0, 100 * MIB));
     }
 
     #[test]
@@ -177,14 +188,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let room = Room::open(&dir.path().join("db.sqlite"));
 
-        assert!(!room.look(|| 0));
+        assert!(room.look(|| 0));
         assert_eq!(dir.path().join("reserve").metadata().unwrap().len(), room.reserve);
         let space = room.space().unwrap();
         assert!(!space.needs_the_file());
         assert!(Space { free: MIB, ..space }.needs_the_file());
         room.give_up(&mut room.held.lock());
         assert!(!dir.path().join("reserve").exists());
-        room.look(|| 0);
+        room.balance();
         assert!(dir.path().join("reserve").exists());
     }
 }

@@ -285,11 +285,16 @@ impl Writer {
     fn has_room(&self) -> bool {
         let Some(Beside { checkpointer, room }) = &self.beside else { return true };
         let spare = || self.spare().unwrap_or_default();
-        if !room.look(spare) {
-            return true;
+        let mut has_room = room.look(spare);
+        if !has_room {
+            checkpointer.empty_log(&self.connection);
+            room.balance();
+            has_room = room.look(spare);
         }
-        checkpointer.empty_log(&self.connection);
-        !room.look(spare)
+        if room.note(!has_room) && has_room {
+            room.balance();
+        }
+        has_room
     }
 
     /// Bytes of the database that hold nothing.

@@ -1,0 +1,255 @@
+//! A data directory on a disk that fills up: what is refused, what goes on, and how it ends.
+//!
+//! The disk is a small file system in a mount namespace of its own, which a process holds as long as the test runs.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::server::{BINARY, Server};
+
+/// A small file system at `dir`, for those who enter the namespace of `holder`.
+struct Disk {
+    holder: Child,
+    dir: PathBuf,
+    _parent: tempfile::TempDir,
+}
+
+impl Disk {
+    /// Mounts one of `size`; if that cannot be done here, tells why.
+    fn mount(size: &str) -> Result<Self, String> {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("data");
+        std::fs::create_dir(&dir).unwrap();
+        let mut unshare = Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            unshare.arg("--map-root-user");
+        }
+        let mut holder = unshare
+            .args(["--mount", "sh", "-c"])
+            .arg(format!("mount -t tmpfs -o size={size} none \"$0\" && echo mounted && exec cat"))
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("unshare cannot be started: {error}"))?;
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        if said != "mounted\n" {
+            return Err(format!("no file system can be mounted in a namespace: {}", holder.wait().unwrap()));
+        }
+        Ok(Self { holder, dir, _parent: parent })
+    }
+
+    /// A program that runs where the disk can be seen.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        let target = self.holder.id().to_string();
+        command.args(["--target", &target, "--mount"]);
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.arg(program);
+        command
+    }
+
+    fn start(&self) -> Server {
+        Server::start_with(self.command(BINARY), &self.dir)
+    }
+
+    fn sh(&self, script: &str, path: &Path) {
+        let status = self.command("sh").args(["-c", script]).arg(path).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{script}: {status}");
+    }
+
+    /// Lets another process take all that is left.
+    fn eat(&self) {
+        self.sh("cat /dev/zero > \"$0\" || true", &self.dir.join("eaten"));
+    }
+
+    fn give_back(&self) {
+        self.sh("rm \"$0\"", &self.dir.join("eaten"));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.holder.kill().ok();
+        self.holder.wait().ok();
+    }
+}
+
+/// What was acknowledged.
+struct Kept {
+    dataset: String,
+    store: String,
+    queue: String,
+    items: u64,
+    records: Vec<(String, usize)>,
+    requests: u64,
+}
+
+impl Kept {
+    async fn new(server: &Server) -> Self {
+        Self {
+            dataset: server.storage("datasets", "d").await,
+            store: server.storage("key-value-stores", "s").await,
+            queue: server.storage("request-queues", "q").await,
+            items: 0,
+            records: Vec::new(),
+            requests: 0,
+        }
+    }
+
+    /// Writes one of each and tells how many were taken; the others must have been refused in so many words.
+    async fn write(&mut self, server: &Server, round: usize) -> usize {
+        let mut taken = 0;
+        let items = Value::from_iter((0..20).map(|n| json!({"n": n, "text": noise(round * 100 + n, 5_000)})));
+        let path = format!("datasets/{}/items", self.dataset);
+        if is_taken(server, Method::POST, &path, items.to_string()).await {
+            self.items += 20;
+            taken += 1;
+        }
+        for size in [10_000, 300_000] {
+            let key = format!("{size}-{round}");
+            let path = format!("key-value-stores/{}/records/{key}", self.store);
+            if is_taken(server, Method::PUT, &path, noise(round, size)).await {
+                self.records.push((key, size));
+                taken += 1;
+            }
+        }
+        let request =
+            json!({"url": "http://example.com", "uniqueKey": round.to_string(), "payload": noise(round, 5_000)});
+        let path = format!("request-queues/{}/requests", self.queue);
+        if is_taken(server, Method::POST, &path, request.to_string()).await {
+            self.requests += 1;
+            taken += 1;
+        }
+        taken
+    }
+
+    /// All that was acknowledged is there, and nothing else.
+    async fn check(&self, server: &Server) {
+        let dataset = server.get(&format!("datasets/{}", self.dataset)).await;
+        assert_eq!(dataset["data"]["itemCount"], self.items);
+        let items = server.get(&format!("datasets/{}/items", self.dataset)).await;
+        assert_eq!(items.as_array().unwrap().len() as u64, self.items);
+        for (key, size) in &self.records {
+            let text = server.text(&format!("key-value-stores/{}/records/{key}", self.store)).await;
+            assert_eq!(text.len(), *size, "{key}");
+        }
+        let keys = server.get(&format!("key-value-stores/{}/keys", self.store)).await;
+        assert_eq!(keys["data"]["count"], self.records.len());
+        let queue = server.get(&format!("request-queues/{}", self.queue)).await;
+        assert_eq!(queue["data"]["totalRequestCount"], self.requests);
+    }
+}
+
+/// Whether a write succeeded. The only other answer is that the disk is full.
+async fn is_taken(server: &Server, method: Method, path: &str, body: String) -> bool {
+    let (status, answer) = server.try_send(method, path, body).await.expect("no answer");
+    if status != StatusCode::CREATED {
+        assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{path}: {answer}");
+        assert_eq!(answer["error"]["type"], "insufficient-storage", "{path}: {answer}");
+        assert_eq!(answer["error"]["message"], "There is no space left on the server's disk");
+    }
+    status == StatusCode::CREATED
+}
+
+/// Text that does not compress well.
+fn noise(seed: usize, length: usize) -> String {
+    let mut state = seed as u64 * 2_654_435_761 + 88_172_645_463_325_252;
+    let mut text = String::with_capacity(length + 16);
+    while text.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(&format!("{state:016x}"));
+    }
+    text.truncate(length);
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself() {
+    let disk = match Disk::mount("24m") {
+        Ok(disk) => disk,
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            return;
+        }
+    };
+    let mut server = disk.start();
+    let mut kept = Kept::new(&server).await;
+
+    // Until nothing is taken any more.
+    let mut refused = 0;
+    for round in 0.. {
+        assert!(round < 1000, "the disk did not fill up");
+        refused = if kept.write(&server, round).await == 0 { refused + 1 } else { 0 };
+        if refused == 3 {
+            break;
+        }
+    }
+    assert!(kept.items >= 400 && kept.records.len() >= 20 && kept.requests >= 20, "refused too early");
+    kept.check(&server).await;
+
+    // A restart changes nothing.
+    server.kill();
+    server = disk.start();
+    kept.check(&server).await;
+
+    // Another process takes the last byte, while the server is down too.
+    server.kill();
+    disk.eat();
+    server = disk.start();
+    assert_eq!(kept.write(&server, 2000).await, 0);
+    kept.check(&server).await;
+    server.kill();
+    server = disk.start();
+    kept.check(&server).await;
+
+    // Even so, things can be deleted.
+    for (key, _) in kept.records.split_off(kept.records.len() - 2) {
+        let path = format!("key-value-stores/{}/records/{key}", kept.store);
+        server.send(Method::DELETE, &path, "").await;
+    }
+    kept.check(&server).await;
+
+    // The other process gives its bytes back, and the dataset goes: there is room again, without a restart.
+    disk.give_back();
+    server.send(Method::DELETE, &format!("datasets/{}", kept.dataset), "").await;
+    kept.dataset = room_for_a_dataset(&server).await;
+    kept.items = 0;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut round = 3000;
+    while kept.write(&server, round).await < 4 {
+        assert!(Instant::now() < deadline, "no room came back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        round += 1;
+    }
+    kept.check(&server).await;
+    server.kill();
+    server = disk.start();
+    kept.check(&server).await;
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Makes a dataset as soon as there is room for one.
+async fn room_for_a_dataset(server: &Server) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (status, answer) = server.try_send(Method::POST, "datasets", "").await.expect("no answer");
+        match status {
+            StatusCode::CREATED => return answer["data"]["id"].as_str().unwrap().to_owned(),
+            StatusCode::INSUFFICIENT_STORAGE => {}
+            other => panic!("{other}: {answer}"),
+        }
+        assert!(Instant::now() < deadline, "no room came back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
