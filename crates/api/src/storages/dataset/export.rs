@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use model::StorageId;
 use model::item_view::{ItemView, Next, Transform};
+use parking_lot::Mutex;
 use store::{DatasetStore, ItemChunk, ItemChunks, StoreError, Window};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,6 +38,8 @@ pub(super) struct Export {
     datasets: Arc<dyn DatasetStore>,
     id: StorageId,
     window: Window,
+    /// What was opened to fix the window, for the first who reads.
+    opened: Arc<Mutex<Option<ItemChunks>>>,
     /// Items in the dataset when the window was fixed.
     pub(super) total: u64,
     /// Items in the window.
@@ -63,9 +66,11 @@ impl Export {
         format: Format,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let ItemChunks { total, count, .. } = datasets.read(&id, window).await?;
+        let items = datasets.read(&id, window).await?;
+        let (total, count) = (items.total, items.count);
+        let opened = Arc::new(Mutex::new(Some(items)));
         let (transform, options) = (Arc::new(transform), Arc::new(options));
-        Ok(Self { datasets, id, window, total, count, view, transform, format, options })
+        Ok(Self { datasets, id, window, opened, total, count, view, transform, format, options })
     }
 
     /// The whole answer, byte for byte the same each time. Nothing is read before the first piece is asked for.
@@ -218,6 +223,9 @@ impl Export {
 
     /// The items of the window, also when more have come since it was fixed.
     async fn read(&self) -> Result<ItemChunks, StoreError> {
+        if let Some(items) = self.opened.lock().take() {
+            return Ok(items);
+        }
         let mut seen = self.total;
         loop {
             let newer = if self.window.desc { seen.saturating_sub(self.total) } else { 0 };
@@ -364,4 +372,47 @@ fn gone<T>(_: mpsc::error::SendError<T>) -> io::Error {
 fn broken(error: StoreError) -> io::Error {
     tracing::error!(%error, "Failed to read items to the end");
     io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::testing::TestEngine;
+    use futures::TryStreamExt as _;
+    use model::push::split_items;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_the_same_each_time_though_items_come_in_between() {
+        let engine = TestEngine::start().await;
+        let store = engine.engine.store();
+        let dataset = engine.run().await.storages.dataset;
+        let push =
+            async |text: &str| store.datasets.append(&dataset, split_items(text.as_bytes()).unwrap()).await.unwrap();
+        push(r#"[{"a":1},{"a":2,"b":"x"},{"c":[3]},{"a":4}]"#).await;
+        let window = Window { offset: 1, limit: Some(2), desc: true };
+        let plain = ItemView::default();
+        let picked = ItemView { fields: vec!["c".to_owned(), "a".to_owned()], ..ItemView::default() };
+
+        let mut exports = Vec::new();
+        for (format, view, expected) in [
+            (Format::Json, &plain, r#"[{"c":[3]},{"a":2,"b":"x"}]"#),
+            (Format::JsonLines, &picked, "{\"c\":[3]}\n{\"a\":2}\n"),
+            (Format::Csv, &plain, "\u{feff}\"a\",\"b\",\"c/0\"\n,,3\n2,\"x\",\n"),
+            (Format::Csv, &picked, "\u{feff}\"c/0\",\"a\"\n3,\n,2\n"),
+        ] {
+            let (transform, options) = (view.transform().unwrap(), Options::default());
+            let datasets = store.datasets.clone();
+            let export = Export::new(datasets, dataset, window, view.clone(), transform, format, options).await;
+            exports.push((export.unwrap(), expected));
+        }
+
+        for _ in 0..3 {
+            push(r#"{"z":0}"#).await;
+            for (export, expected) in &exports {
+                let pieces: Vec<Bytes> = export.pieces().try_collect().await.unwrap();
+                assert_eq!(String::from_utf8(pieces.concat()).unwrap(), *expected);
+            }
+        }
+    }
 }
