@@ -23,29 +23,30 @@ pub(super) enum Columns {
 /// which property it belongs to: names may hold slashes themselves.
 pub(in super::super) fn from_stored(view: &ItemView, paths: &[String]) -> Option<Vec<String>> {
     let ItemView { skip_failed_pages, simplified, skip_hidden, clean, unwind, flatten, fields, omit, .. } = view;
-    if *skip_failed_pages || *simplified || [unwind, flatten, omit].iter().any(|names| !names.is_empty()) {
+    if *skip_failed_pages || *simplified || !unwind.is_empty() || !flatten.is_empty() {
         return None;
     }
     let is_cut = paths.len() >= MAX_FIELD_PATHS;
-    if fields.is_empty() {
-        let drops_hidden = (*skip_hidden || *clean) && paths.iter().any(|path| path.starts_with('#'));
-        return match (drops_hidden, is_cut) {
-            (false, _) => Some(paths.to_vec()),
-            (true, false) => Some(paths.iter().filter(|path| !path.starts_with('#')).cloned().collect()),
-            // What the hidden ones have pushed out is not known.
-            (true, true) => None,
-        };
-    }
-    let holds_others = |field: &String| {
-        let below = format!("{field}/");
+    let holds_others = |property: &String| {
+        let below = format!("{property}/");
         let next = paths.partition_point(|path| *path < below);
         paths.get(next).is_some_and(|path| path.starts_with(&below))
     };
-    let is_long = |field: &String| field.chars().count() + 1 >= MAX_FIELD_PATH_CHARS;
-    if is_cut || fields.iter().any(|field| is_long(field) || holds_others(field)) {
-        return None;
+    let is_long = |property: &String| property.chars().count() + 1 >= MAX_FIELD_PATH_CHARS;
+    if !fields.is_empty() {
+        let is_plain = |property: &String| !is_long(property) && !holds_others(property);
+        return (!is_cut && fields.iter().all(is_plain)).then(|| bounded(named(view).into_iter()));
     }
-    Some(bounded(named(view).into_iter()))
+
+    let is_hidden = |path: &String| (*skip_hidden || *clean) && path.starts_with('#');
+    let is_left_out = |path: &String| is_hidden(path) || omit.contains(path);
+    if !paths.iter().any(is_hidden) && omit.is_empty() {
+        return Some(paths.to_vec());
+    }
+    // What the ones that go have pushed out is not known.
+    let is_ambiguous = |property: &String| property.contains('/') || is_long(property) || holds_others(property);
+    let is_known = !is_cut && !omit.iter().any(is_ambiguous);
+    is_known.then(|| paths.iter().filter(|path| !is_left_out(path)).cloned().collect())
 }
 
 impl Columns {
@@ -106,4 +107,38 @@ fn bounded(columns: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = HashSet::new();
     let cut = columns.map(|column| column.chars().take(MAX_FIELD_PATH_CHARS).collect::<String>());
     cut.filter(|column| seen.insert(column.clone())).take(MAX_FIELD_PATHS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(fields: &[&str], omit: &[&str], clean: bool) -> ItemView {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        ItemView { fields: owned(fields), omit: owned(omit), clean, ..ItemView::default() }
+    }
+
+    #[test]
+    fn columns_follow_from_stored_paths_only_where_a_path_tells_its_property() {
+        let paths = ["#h", "a", "a b", "b/0", "c", "d/e"].map(str::to_owned);
+
+        for (view, expected) in [
+            (view(&[], &[], false), Some("#h,a,a b,b/0,c,d/e")),
+            (view(&[], &[], true), Some("a,a b,b/0,c,d/e")),
+            (view(&[], &["a", "none"], true), Some("a b,b/0,c,d/e")),
+            (view(&[], &["b"], false), None),
+            (view(&[], &["d/e"], false), None),
+            (view(&["c", "none", "a", "c"], &["a"], true), Some("c,none")),
+            (view(&["c", "b"], &[], false), None),
+            (view(&["d/e"], &[], false), Some("d/e")),
+            (ItemView { flatten: vec!["d".to_owned()], ..ItemView::default() }, None),
+        ] {
+            let columns = from_stored(&view, &paths).map(|columns| columns.join(","));
+            assert_eq!(columns.as_deref(), expected, "{view:?}");
+        }
+        let many: Vec<String> = std::iter::once("#h".to_owned()).chain((0..1999).map(|n| format!("k{n:04}"))).collect();
+        assert_eq!(from_stored(&view(&[], &[], false), &many), Some(many.clone()));
+        assert_eq!(from_stored(&view(&[], &[], true), &many), None);
+        assert_eq!(from_stored(&view(&["k0000"], &[], true), &many), None);
+    }
 }
