@@ -2,6 +2,9 @@
 
 mod model;
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -259,6 +262,68 @@ async fn columns_are_those_of_the_window_wherever_its_items_are_kept() {
             csv.text().lines().next().unwrap_or_default()
         );
     }
+}
+
+/// Reads CSV, XML and RSS from its input, which is JSON, and prints what it read.
+const READER: &str = r#"
+import csv, io, json, sys
+from xml.etree import ElementTree
+given = json.load(sys.stdin)
+def tree(element):
+    return [element.tag, dict(element.attrib), (element.text or "").strip(" \n"), [tree(child) for child in element]]
+markup = [tree(ElementTree.fromstring(given[name].encode())) for name in ("xml", "rss")]
+print(json.dumps([list(csv.reader(io.StringIO(given["csv"], newline=""))), *markup]))
+"#;
+
+/// Runs the reader, or tells aloud that there is none.
+fn read_by_python(given: &Value) -> Option<Value> {
+    let python = Command::new("python3").args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut python) = python else {
+        eprintln!("skipped: there is no python3");
+        return None;
+    };
+    python.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn independent_readers_read_what_was_written() {
+    let server = TestServer::start().await;
+    let items = json!([
+        {"title": "a \"b\", <c>\r\nd\u{7}\u{ffff}\u{1f600}", "1 x": [[true], {"@": {"k\t": "v\n\"<"}, "#": "&amp;"}], "n": null},
+        {"title": "=1+1", "": {"é": -1.5, "#x": ""}},
+    ]);
+    let id = server.given_items(items).await;
+    let ask = async |format: &str| {
+        server.get(&format!("/v2/datasets/{id}/items?bom=0&format={format}&feedTitle=%3C%26")).await.expect(200).text()
+    };
+    let given = json!({"csv": ask("csv").await, "xml": ask("xml").await, "rss": ask("rss").await});
+
+    let Some(read) = read_by_python(&given) else { return };
+
+    assert_eq!(
+        read[0],
+        json!([
+            ["/#x", "/é", "1 x/0/0", "1 x/1/#", "1 x/1/@/k\t", "n", "title"],
+            ["", "", "true", "&amp;", "v\n\"<", "", "a \"b\", <c>\r\nd\u{7}\u{ffff}\u{1f600}"],
+            ["", "-1.5", "", "", "", "", "=1+1"],
+        ])
+    );
+    let rows = json!([
+        ["item", {}, "", [
+            ["title", {}, "a \"b\", <c>\r\nd\u{1f600}", []],
+            ["_1_x", {}, "true", []],
+            ["_1_x", {"k_": "v\n\"<"}, "&amp;", []],
+            ["n", {}, "", []],
+        ]],
+        ["item", {}, "", [["title", {}, "=1+1", []], ["_", {}, "", [["é", {}, "-1.5", []], ["_x", {}, "", []]]]]],
+    ]);
+    assert_eq!(read[1], json!(["items", {}, "", rows]));
+    let channel = read[2][3][0][3].as_array().unwrap();
+    assert_eq!(channel[0], json!(["title", {}, "<&", []]));
+    assert_eq!(json!(channel[3..]), rows);
 }
 
 fn value() -> impl Strategy<Value = Value> {
