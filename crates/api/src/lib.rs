@@ -28,3 +28,4 @@ pub use app::{ApiConfig, App};
 pub use error::{ApiError, Problem};
 pub use layers::{Peer, RequestId, Service};
 pub(crate) use router::router;
+pub use storages::storage_endpoints;

@@ -27,6 +27,22 @@ pub(crate) fn router() -> Router<App> {
         .merge(of_kind::<RequestQueue>(request_queue::endpoints()))
 }
 
+/// What follows the address of a storage of each kind, beginning with nothing: for whoever must know them all, as a test of
+/// who may call them.
+pub fn storage_endpoints() -> Vec<(StorageKind, &'static str)> {
+    [
+        (StorageKind::Dataset, dataset::endpoints()),
+        (StorageKind::KeyValueStore, key_value_store::endpoints()),
+        (StorageKind::RequestQueue, request_queue::endpoints()),
+    ]
+    .into_iter()
+    .flat_map(|(kind, endpoints)| {
+        let paths = endpoints.into_iter().map(|(path, _)| path);
+        std::iter::once("").chain(paths).map(move |path| (kind, path))
+    })
+    .collect()
+}
+
 fn of_kind<K: Kind>(endpoints: Vec<Endpoint>) -> Router<App> {
     let plural = K::KIND.plural();
     let mut router = Router::new().route(&format!("/v2/{plural}"), object::collection::<K>());

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use axum::body::Body;
 use bytes::Bytes;
 use drivers::fake::Call;
+use engine::EngineConfig;
 use engine::testing::TestEngine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -32,7 +33,12 @@ pub struct TestServer {
 impl TestServer {
     /// Starts a server on an empty store.
     pub async fn start() -> Self {
-        let engine = TestEngine::start().await;
+        Self::start_with(EngineConfig::default()).await
+    }
+
+    /// Starts a server whose engine has these settings.
+    pub async fn start_with(config: EngineConfig) -> Self {
+        let engine = TestEngine::start_with(config).await;
         let service = Service::new(App::new(engine.engine.clone(), ApiConfig::default()));
         Self { engine, service }
     }

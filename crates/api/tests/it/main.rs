@@ -12,6 +12,7 @@ mod robustness;
 
 // Storages
 mod access;
+mod access_matrix;
 mod datasets;
 mod exports;
 mod key_value_stores;
