@@ -82,8 +82,12 @@ impl Export {
         let (pieces, received) = mpsc::channel(1);
         let start = stream::once(async move {
             tokio::spawn(async move {
-                if let Err(error) = export.write(&pieces).await {
-                    // If nobody reads any more, nobody needs to know.
+                let outcome = tokio::select! {
+                    outcome = export.write(&pieces) => outcome,
+                    // Nobody reads any more. A survey, or a view that drops everything, would not notice for long.
+                    () = pieces.closed() => return,
+                };
+                if let Err(error) = outcome {
                     let _ = pieces.send(Err(error)).await;
                 }
             });
@@ -337,7 +341,10 @@ async fn transformed(
                 }
             }
         }
-        // Reading from memory never waits, and a view that drops everything never sends.
+        // A view that drops everything never sends, and reading from memory never waits.
+        if batches.is_closed() {
+            return Ok(());
+        }
         tokio::task::consume_budget().await;
     }
     if n > 0 {

@@ -74,7 +74,10 @@ pub(crate) async fn answer_with_items(
 
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.extensions_mut().insert(Compressible);
+    // The other formats are compressed in themselves.
+    if format.is_text() || format == Format::Arrow {
+        response.extensions_mut().insert(Compressible);
+    }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, format.content_type());
     let desc = HeaderValue::from_static(if window.desc { "true" } else { "false" });
