@@ -9,7 +9,7 @@ use model::raw_json::{JsonError, MAX_DEPTH, RawString, Scanner};
 
 use super::malformed;
 
-/// Above this many the paths that were seen are forgotten; only oddly spelled keys make so many.
+/// Above this many the paths that were seen are forgotten; only very long keys, cut to the same paths, make so many.
 const MAX_NODES: usize = 1 << 16;
 /// Elements of an array whose nodes are found by index.
 const MAX_ELEMENTS: usize = 1 << 12;
@@ -54,9 +54,9 @@ struct Node {
     column: Option<usize>,
     /// The last entry that had it.
     seen: u64,
-    /// The keys below it, as they were spelled, in the order in which they were first met.
+    /// The keys below it, as they were spelled at first, in the order in which they were met.
     members: Vec<(Box<str>, usize)>,
-    by_key: HashMap<Box<str>, usize>,
+    by_name: HashMap<Box<str>, usize>,
     /// The nodes of the first elements, where they are known; `None` leads nowhere.
     elements: Vec<Option<usize>>,
     more_elements: HashMap<usize, usize>,
@@ -162,23 +162,26 @@ impl Table {
     /// The node of a key, which is most likely the one after that of the key before.
     fn member(&mut self, node: usize, key: RawString<'_>, expected: &mut usize) -> Option<usize> {
         let parent = &self.nodes[node];
-        let is_here = |at: usize| parent.members.get(at).filter(|(quoted, _)| **quoted == *key.quoted());
-        let found = is_here(*expected).map(|_| *expected).or_else(|| parent.by_key.get(key.quoted()).copied());
-        if let Some(at) = found {
+        if let Some((quoted, below)) = parent.members.get(*expected)
+            && **quoted == *key.quoted()
+        {
+            *expected += 1;
+            return Some(*below);
+        }
+        // The same key in another spelling is the same place.
+        let name = key.decode();
+        if let Some(&at) = parent.by_name.get(&*name) {
             *expected = at + 1;
             return Some(parent.members[at].1);
         }
-        let path = self.path_below(node, &key.decode());
+        let path = self.path_below(node, &name);
         if !self.leads_to_columns(&path) {
             return None;
         }
-        // The same key in another spelling is the same place.
-        let parent = &self.nodes[node];
-        let same = parent.members.iter().find(|(_, below)| self.nodes[*below].path == path).map(|(_, below)| *below);
-        let below = same.unwrap_or_else(|| self.add(path));
+        let below = self.add(path);
         let parent = &mut self.nodes[node];
         *expected = parent.members.len() + 1;
-        parent.by_key.insert(key.quoted().into(), parent.members.len());
+        parent.by_name.insert(name.into(), parent.members.len());
         parent.members.push((key.quoted().into(), below));
         Some(below)
     }

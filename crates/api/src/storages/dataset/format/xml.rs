@@ -3,6 +3,8 @@
 //! Not by an XML crate: what an object becomes is peculiar, and beyond it there is only escaping to be done.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 
@@ -184,6 +186,7 @@ fn specials<'a>(mut scanner: Scanner<'a>) -> Result<Specials<'a>, JsonError> {
 
 fn write_attributes(object: &str, out: &mut Vec<u8>) -> Result<(), JsonError> {
     let mut attributes: Vec<(String, Cow<'_, str>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     let mut scanner = Scanner::new(object);
     scanner.open(b'{')?;
     let mut first = true;
@@ -195,9 +198,12 @@ fn write_attributes(object: &str, out: &mut Vec<u8>) -> Result<(), JsonError> {
         let holds_others = value.starts_with(['{', '[']);
         let text = if holds_others { Cow::Borrowed(value) } else { scalar(value).unwrap_or_default() };
         // An element with two attributes of one name would be no XML; the last one wins.
-        match attributes.iter_mut().find(|(other, _)| *other == name) {
-            Some(same) => same.1 = text,
-            None => attributes.push((name, text)),
+        match places.entry(name) {
+            Entry::Occupied(place) => attributes[*place.get()].1 = text,
+            Entry::Vacant(place) => {
+                attributes.push((place.key().clone(), text));
+                place.insert(attributes.len() - 1);
+            }
         }
     }
     for (name, text) in attributes {
