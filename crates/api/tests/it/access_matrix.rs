@@ -193,7 +193,8 @@ struct Matrix {
 
 impl Matrix {
     async fn start(account_storage: GeneralAccess, account_run: GeneralAccess) -> Self {
-        let config = EngineConfig { storage_access: account_storage, run_access: account_run, ..EngineConfig::default() };
+        let config =
+            EngineConfig { storage_access: account_storage, run_access: account_run, ..EngineConfig::default() };
         let server = TestServer::start_with(config).await;
         let other_user = server.given_user("bob").await;
         let other_run = server.engine.running(Default::default()).await;
@@ -250,7 +251,10 @@ impl Matrix {
                 OfLastRun => format!("/v2/actors/ada~my-actor/runs/last/{}", kind.singular()),
             };
             let tail = tail.replace("{key}", "K").replace("{requestId}", REQUEST_ID);
-            let path = format!("{address}{tail}?lockSecs=60&clientKey=ck{}", signed(caller, *opens, &given.secrets[at], &given.ids[at]));
+            let path = format!(
+                "{address}{tail}?lockSecs=60&clientKey=ck{}",
+                signed(caller, *opens, &given.secrets[at], &given.ids[at])
+            );
             let verdict = verdict(caller, reference, levels, *needs, *opens);
 
             let what = format!("{caller:?} {method} {path} ({reference:?}, {levels:?})");
@@ -272,7 +276,8 @@ impl Matrix {
         self.asked += 1;
         let server = &self.server;
         let ask: Ask<'_> = server.ask(method.parse().unwrap(), path);
-        let ask = if body.is_empty() { ask } else { ask.header("content-type", "application/json").body(body.to_owned()) };
+        let ask =
+            if body.is_empty() { ask } else { ask.header("content-type", "application/json").body(body.to_owned()) };
         let ask = match caller {
             Owner => ask,
             OwnRun => match &given.run {

@@ -179,7 +179,12 @@ async fn readers_may_ask_for_a_part_or_for_news_only() {
             assert_eq!(part.body, body[from..to]);
         }
         let past = server.get(&path).header("range", &format!("bytes={size}-")).await;
+        assert_eq!(past.header("content-range"), format!("bytes */{size}"));
         past.expect_error(416, "range-not-satisfiable");
+        let since = server.get(&path).header("if-modified-since", whole.header("last-modified")).await.expect(304);
+        assert!(since.body.is_empty());
+        let long_ago = server.get(&path).header("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT").await;
+        assert_eq!(long_ago.expect(200).body, body);
         let same = server.get(&path).header("if-none-match", &etag).await.expect(304);
         assert!(same.body.is_empty());
         assert_eq!(same.header("etag"), etag);
@@ -203,7 +208,15 @@ async fn pages_made_by_others_are_harmless_in_a_browser() {
     let (server, path) = given_store().await;
     let record = format!("{path}/records/page");
 
-    for content_type in ["text/html", "TEXT/HTML; charset=utf-8", "image/svg+xml", "application/xhtml+xml"] {
+    for content_type in [
+        "text/html",
+        "TEXT/HTML; charset=utf-8",
+        "image/svg+xml",
+        "application/xhtml+xml",
+        "text/xml",
+        "application/rss+xml",
+        "multipart/mixed; boundary=x",
+    ] {
         server.put(&record).header("content-type", content_type).body("<script>").await.expect(201);
         let page = server.get(&record).await.expect(200);
         assert_eq!(page.header("content-security-policy"), "sandbox", "{content_type}");
@@ -214,7 +227,8 @@ async fn pages_made_by_others_are_harmless_in_a_browser() {
         assert_eq!(saved.header("content-security-policy"), "");
     }
     server.put(&record).header("content-type", "text/plain").body("x").await.expect(201);
-    assert_eq!(server.get(&record).await.header("content-security-policy"), "");
+    let text = server.get(&record).await;
+    assert_eq!((text.header("content-security-policy"), text.header("x-content-type-options")), ("", "nosniff"));
     server.get(&format!("{record}?attachment=perhaps")).await.expect_error(400, "invalid-request");
 }
 

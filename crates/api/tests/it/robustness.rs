@@ -145,6 +145,76 @@ async fn a_client_reads_the_refusal_of_an_upload_that_it_was_still_sending() {
 }
 
 #[tokio::test]
+async fn a_body_that_lies_about_its_length_stores_nothing() {
+    let server = TestServer::start().await;
+    let address = server.listen().await;
+    let store = server.given("key-value-stores").await;
+    let dataset = server.given("datasets").await;
+    let queue = server.given("request-queues").await;
+    let token = &server.engine.token;
+
+    for (method, path, sent) in [
+        ("PUT", format!("/v2/key-value-stores/{store}/records/short"), "short".to_owned()),
+        ("PUT", format!("/v2/key-value-stores/{store}/records/long"), "long".repeat(100_000)),
+        ("POST", format!("/v2/datasets/{dataset}/items"), r#"[{"a":1},{"a":2}]"#.to_owned()),
+        ("POST", format!("/v2/request-queues/{queue}/requests"), r#"{"uniqueKey":"k4","url":"u"}"#.to_owned()),
+    ] {
+        for head in [
+            format!("Content-Length: {}\r\n\r\n", sent.len() + 1),
+            format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", sent.len()),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n{head}"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
+        }
+    }
+
+    let keys = server.get(&format!("/v2/key-value-stores/{store}/keys")).await.expect(200).data();
+    assert_eq!(keys["count"], 0);
+    assert_eq!(server.get(&format!("/v2/datasets/{dataset}")).await.data()["itemCount"], 0);
+    assert_eq!(server.get(&format!("/v2/request-queues/{queue}")).await.data()["totalRequestCount"], 0);
+}
+
+#[tokio::test]
+async fn a_body_that_lies_about_its_encoding_stores_nothing() {
+    let server = TestServer::start().await;
+    let dataset = server.given("datasets").await;
+    let queue = server.given("request-queues").await;
+    let good = br#"[{"uniqueKey":"k4","url":"u"}]"#;
+    let gzipped = crate::http::gzip(good);
+    let cut = &gzipped[..gzipped.len() - 9];
+    let mut damaged = gzipped.clone();
+    // In the checksum behind the data.
+    *damaged.iter_mut().rev().nth(5).unwrap() ^= 1;
+
+    for path in [format!("/v2/datasets/{dataset}/items"), format!("/v2/request-queues/{queue}/requests/batch")] {
+        for (encoding, body) in [
+            ("gzip", &good[..]),
+            ("gzip", cut),
+            ("gzip", &damaged),
+            ("br", &good[..]),
+            ("br", &gzipped),
+            ("deflate", &good[..]),
+        ] {
+            let ask =
+                server.post(&path).header("content-type", "application/json").header("content-encoding", encoding);
+            ask.body(body.to_vec()).await.expect_error(400, "invalid-request");
+        }
+    }
+
+    assert_eq!(server.get(&format!("/v2/datasets/{dataset}")).await.data()["itemCount"], 0);
+    assert_eq!(server.get(&format!("/v2/request-queues/{queue}")).await.data()["totalRequestCount"], 0);
+}
+
+#[tokio::test]
 async fn a_client_that_waits_for_leave_to_send_is_refused_at_once() {
     let server = TestServer::start().await;
     let mut stream = TcpStream::connect(server.listen().await).await.unwrap();

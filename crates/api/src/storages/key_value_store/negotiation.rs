@@ -1,11 +1,13 @@
 //! How a reader wants a record: in which encodings, which part, and whether it has it already (`K15`, `K22`).
 
 use std::convert::Infallible;
+use std::time::UNIX_EPOCH;
 
 use axum::extract::FromRequestParts;
-use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use model::Timestamp;
 use store::ByteRange;
 
 use crate::extract::Encoding;
@@ -18,6 +20,7 @@ pub(crate) struct Wanted {
     pub(super) head_only: bool,
     accepted: Vec<Encoding>,
     if_none_match: Option<String>,
+    if_modified_since: Option<String>,
     if_range: Option<String>,
     range: Option<String>,
 }
@@ -41,6 +44,7 @@ impl Wanted {
             head_only: *method == Method::HEAD,
             accepted: encodings.into_iter().filter(|encoding| accepts(headers, *encoding)).collect(),
             if_none_match: text(IF_NONE_MATCH),
+            if_modified_since: text(IF_MODIFIED_SINCE),
             if_range: text(IF_RANGE),
             range: text(RANGE),
         }
@@ -51,10 +55,19 @@ impl Wanted {
         self.accepted.contains(&encoding)
     }
 
-    /// Whether the reader has the content with that tag already.
-    pub(super) fn has(&self, etag: &str) -> bool {
-        let Some(tags) = &self.if_none_match else { return false };
+    /// Whether the reader has the content with that tag, last changed at `modified_at`, already. Tags say more than dates.
+    pub(super) fn has(&self, etag: &str, modified_at: Timestamp) -> bool {
+        let Some(tags) = &self.if_none_match else { return self.saw(modified_at) };
         tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    }
+
+    /// Whether nothing has changed since the reader's date, which has no more than seconds. What is no date counts for nothing.
+    fn saw(&self, modified_at: Timestamp) -> bool {
+        let since = self.if_modified_since.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
+        let since = since.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
+        since.is_some_and(|since| {
+            modified_at.as_millis().div_euclid(1000) <= i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        })
     }
 
     /// The part of `size` bytes that is asked for. Anything but one range of bytes asks for all.
@@ -62,6 +75,7 @@ impl Wanted {
         let Some(range) = self.range.as_deref().and_then(|range| range.strip_prefix("bytes=")) else {
             return Part::All;
         };
+        // A date is too coarse to tell two versions apart that are to be put together.
         if self.if_range.as_ref().is_some_and(|tag| tag != etag) {
             return Part::All;
         }
@@ -127,8 +141,27 @@ mod tests {
         let having = |tags: &str| Wanted { if_none_match: Some(tags.to_owned()), ..Wanted::default() };
 
         for (tags, has) in [("\"x\"", true), ("W/\"x\"", true), ("\"y\", \"x\"", true), ("*", true), ("\"y\"", false)] {
-            assert_eq!(having(tags).has("\"x\""), has, "{tags}");
+            assert_eq!(having(tags).has("\"x\"", Timestamp::from_millis(0)), has, "{tags}");
         }
+    }
+
+    #[test]
+    fn dates_count_in_seconds_and_only_without_tags() {
+        let since = |date: &str| Wanted { if_modified_since: Some(date.to_owned()), ..Wanted::default() };
+        let modified_at = Timestamp::from_millis(1_700_000_000_900);
+
+        for (date, has) in [
+            ("Tue, 14 Nov 2023 22:13:20 GMT", true),
+            ("Tue, 14 Nov 2023 22:13:21 GMT", true),
+            ("Tue, 14 Nov 2023 22:13:19 GMT", false),
+            ("Tuesday, 14-Nov-23 22:13:20 GMT", true),
+            ("yesterday", false),
+            ("", false),
+        ] {
+            assert_eq!(since(date).has("\"x\"", modified_at), has, "{date}");
+        }
+        let both = Wanted { if_none_match: Some("\"y\"".to_owned()), ..since("Tue, 14 Nov 2023 22:13:20 GMT") };
+        assert!(!both.has("\"x\"", modified_at));
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::header::{
@@ -84,7 +84,7 @@ pub(crate) async fn answer_with_record(
     let etag = if decoding.is_some() { format!("\"{}-d\"", meta.etag) } else { format!("\"{}\"", meta.etag) };
     let mut headers = HeaderMap::with_capacity(12);
     describe(&mut headers, &meta, &etag, attachment);
-    if wanted.has(&etag) {
+    if wanted.has(&etag, meta.modified_at) {
         return Ok(Some(answer(StatusCode::NOT_MODIFIED, headers, Body::empty())));
     }
 
@@ -109,7 +109,9 @@ pub(crate) async fn answer_with_record(
                 Part::All => {}
                 Part::Unsatisfiable => {
                     let message = format!("The record has {} bytes, and none in the range asked for", meta.size);
-                    return Err(ApiError::new(Problem::RangeNotSatisfiable, message));
+                    let mut refusal = ApiError::new(Problem::RangeNotSatisfiable, message).into_response();
+                    insert(refusal.headers_mut(), format!("bytes */{}", meta.size));
+                    return Ok(Some(refusal));
                 }
                 Part::Range(part) => {
                     status = StatusCode::PARTIAL_CONTENT;
@@ -154,19 +156,23 @@ fn describe(headers: &mut HeaderMap, meta: &RecordMeta, etag: &str, attachment: 
     if let Ok(date) = HeaderValue::try_from(http_date(meta.modified_at)) {
         headers.insert(LAST_MODIFIED, date);
     }
+    // A browser is not to take for a page what says that it is none.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if attachment {
         headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     } else if is_active(&meta.content_type) {
         // A record comes from anywhere, but in a browser it would act in the name of this server's pages (`K18`).
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 }
 
 /// Whether a browser would run what it finds in content of that type.
 fn is_active(content_type: &str) -> bool {
-    let media = content_type.split(';').next().unwrap_or_default().trim();
-    ["text/html", "application/xhtml+xml", "image/svg+xml"].iter().any(|active| media.eq_ignore_ascii_case(active))
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // Any XML may hold elements of XHTML, and parts of a body may be of any type.
+    ["text/html", "text/xml", "application/xml", "text/xsl"].contains(&media.as_str())
+        || media.ends_with("+xml")
+        || media.starts_with("multipart/")
 }
 
 fn http_date(time: Timestamp) -> String {

@@ -251,3 +251,69 @@ fn dos_date_and_time(time: Timestamp) -> [u8; 4] {
     let time = (number(11, 13) << 11) | (number(14, 16) << 5) | (number(17, 19) / 2);
     ((date << 16) | time).to_le_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read as _};
+
+    use super::*;
+
+    /// Writes entries and gives the whole file.
+    async fn written(entries: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
+        let (pieces, mut received) = mpsc::channel(1);
+        let collect = tokio::spawn(async move {
+            let mut file = Vec::new();
+            while let Some(piece) = received.recv().await {
+                let piece: io::Result<Bytes> = piece;
+                file.extend_from_slice(&piece.unwrap());
+            }
+            file
+        });
+        let mut archive = Archive { out: Vec::new(), written: 0, directory: Vec::new(), entries: 0, pieces };
+        for (key, content) in entries {
+            let mut entry = archive.begin(&key, Timestamp::from_millis(1_700_000_000_000));
+            for piece in content.chunks(1000) {
+                archive.write(&mut entry, piece).await.unwrap();
+            }
+            archive.end(entry).await.unwrap();
+        }
+        archive.finish().await.unwrap();
+        drop(archive);
+        collect.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn more_entries_than_the_old_form_can_count_are_all_there() {
+        const ENTRIES: usize = 70_000;
+        let file = written((0..ENTRIES).map(|n| (format!("key-{n}"), n.to_string().into_bytes()))).await;
+
+        let mut archive = zip::ZipArchive::new(Cursor::new(&file)).unwrap();
+        assert_eq!(archive.len(), ENTRIES);
+        for n in [0, 65_535, 65_536, ENTRIES - 1] {
+            let mut entry = archive.by_index(n).unwrap();
+            assert_eq!(entry.name().unwrap(), format!("key-{n}"));
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            assert_eq!(text, n.to_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn offsets_and_sizes_beyond_four_gigabytes_are_written_whole() {
+        let (pieces, mut received) = mpsc::channel(64);
+        let far = 5 << 30;
+        let mut archive = Archive { out: Vec::new(), written: far, directory: Vec::new(), entries: 0, pieces };
+        let mut entry = archive.begin("key", Timestamp::from_millis(0));
+        archive.write(&mut entry, b"content").await.unwrap();
+        entry.size = far;
+        archive.end(entry).await.unwrap();
+
+        // The directory's entry ends with size, compressed size and offset in 64 bits.
+        let numbers = archive.directory[archive.directory.len() - 24..].chunks_exact(8);
+        let numbers: Vec<u64> = numbers.map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect();
+        assert_eq!((numbers[0], numbers[2]), (far, far));
+        archive.finish().await.unwrap();
+        drop(archive);
+        assert!(received.recv().await.unwrap().unwrap().ends_with(&[0xff, 0xff, 0xff, 0xff, 0, 0]));
+    }
+}
