@@ -282,10 +282,12 @@ fn read_by_python(given: &Value) -> Option<Value> {
         eprintln!("skipped: there is no python3");
         return None;
     };
-    python.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
-    let output = python.wait_with_output().unwrap();
+    let mut input = python.stdin.take().expect("a pipe");
+    input.write_all(given.to_string().as_bytes()).expect("a reader");
+    drop(input);
+    let output = python.wait_with_output().expect("an end");
     assert!(output.status.success());
-    Some(serde_json::from_slice(&output.stdout).unwrap())
+    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
 }
 
 #[tokio::test]

@@ -28,13 +28,6 @@ pub struct FieldCollector {
 }
 
 impl FieldCollector {
-    /// Goes on from paths that were gathered before.
-    pub fn from_paths(paths: impl IntoIterator<Item = String>) -> Self {
-        let mut fields = Self::default();
-        fields.extend(paths);
-        fields
-    }
-
     /// Adds paths that were gathered elsewhere.
     pub fn extend(&mut self, paths: impl IntoIterator<Item = String>) {
         self.paths.extend(paths);
@@ -241,7 +234,8 @@ mod tests {
         assert!(fields.add(br#"{"a":1,"b":[1,2]}"#));
         assert!(!fields.add(b"{}"));
         assert!(!fields.add(br#"{"c":"#));
-        let mut later = FieldCollector::from_paths(fields.paths().map(str::to_owned));
+        let mut later = FieldCollector::default();
+        later.extend(fields.paths().map(str::to_owned));
         assert!(!later.add(br#"{"b":[1,2]}"#));
         assert_eq!(later.paths().collect::<Vec<_>>(), ["a", "b/0", "b/1"]);
     }

@@ -25,7 +25,7 @@ pub(crate) struct ItemsParams {
 
 impl FromParams for ItemsParams {
     fn from_params(params: &Params) -> Result<Self, ApiError> {
-        Ok(Self {
+        let asked = Self {
             view: ItemView {
                 desc: params.maybe_flag("desc")?,
                 offset: params.number("offset")?,
@@ -57,6 +57,11 @@ impl FromParams for ItemsParams {
                 },
                 titles: HashMap::new(),
             },
-        })
+        };
+        // What is wrong is told before a run is started for its items.
+        if let Some(format) = asked.format {
+            asked.options.check(format)?;
+        }
+        Ok(asked)
     }
 }

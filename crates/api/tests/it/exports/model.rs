@@ -212,7 +212,7 @@ impl Asked {
 }
 
 fn text(entry: &Item) -> String {
-    serde_json::to_string(entry).unwrap()
+    serde_json::to_string(entry).expect("JSON")
 }
 
 fn is_truthy(value: &Value) -> bool {

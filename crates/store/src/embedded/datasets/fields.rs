@@ -13,7 +13,8 @@ use crate::StoreError;
 /// Bytes of lines that are read at a time.
 const STEP: u64 = 1024 * 1024;
 
-/// The paths of a dataset's first items. They never become fewer, so this is only ever added to.
+/// The paths of a dataset's first items. What is among the first of all was among the first before, so this is only ever
+/// added to.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     items: u64,
@@ -59,14 +60,9 @@ fn grow(core: &Core, k: i64, known: &Known, items: u64) -> Result<Known, StoreEr
     let sealed = core.db.read(|connection| {
         connection.all("SELECT paths FROM ds_columns WHERE k = ?1", [k], |row| row.get::<_, String>(0))
     })?;
-    let mut all: Vec<String> = fields.paths().map(str::to_owned).collect();
-    let walked = all.len();
     for paths in sealed {
         let paths: Vec<String> = serde_json::from_str(&paths).map_err(anyhow::Error::from)?;
-        all.extend(paths);
-    }
-    if all.len() > walked {
-        fields = FieldCollector::from_paths(all);
+        fields.extend(paths);
     }
     Ok(Known { items, fields })
 }
