@@ -93,7 +93,8 @@ fn items(from: usize) -> Vec<u8> {
     body
 }
 
-fn drain(reader: &mut impl Read) -> anyhow::Result<u64> {
+/// Reads to the end and tells how many bytes there were.
+pub fn drain(reader: &mut impl Read) -> anyhow::Result<u64> {
     let mut buffer = vec![0; 1 << 20];
     let mut total = 0;
     loop {

@@ -1,7 +1,13 @@
 //! Measurements of a release build, printed as they are made. `docs/measurements.md` has the last ones.
+//!
+//! `PLAYHOUSE_BENCH_BINARY` names another build to measure, `PLAYHOUSE_BENCH_ITEMS` how many items a large dataset has.
 
 mod bulk;
+mod datasets;
+mod export;
+mod load;
 mod run_start;
+mod sealed;
 mod server;
 mod start;
 
@@ -18,11 +24,23 @@ pub enum Subject {
     Items,
     /// A record of 2 GB in and out, and what memory it takes.
     Record,
+    /// A whole dataset in every format.
+    Export,
+    /// Pages at any offset of a large dataset.
+    Pages,
+    /// Ten thousand datasets that receive items at once, against a hundred.
+    Datasets,
+    /// Bytes on the disk for each sealed item, and how long sealing takes.
+    Disk,
+    /// The deletion of a large dataset.
+    Delete,
 }
 
 /// Measures `only` these, or everything.
 pub fn run(only: &[Subject]) -> anyhow::Result<()> {
-    crate::run(crate::cargo(["build", "--release", "--package", "playhouse"]))?;
+    if std::env::var_os(server::BINARY).is_none() {
+        crate::run(crate::cargo(["build", "--release", "--package", "playhouse"]))?;
+    }
     for subject in Subject::value_variants() {
         if !only.is_empty() && !only.contains(subject) {
             continue;
@@ -32,6 +50,11 @@ pub fn run(only: &[Subject]) -> anyhow::Result<()> {
             Subject::RunStart => run_start::measure()?,
             Subject::Items => bulk::measure_items()?,
             Subject::Record => bulk::measure_record()?,
+            Subject::Export => export::measure()?,
+            Subject::Pages => sealed::measure_pages()?,
+            Subject::Datasets => datasets::measure()?,
+            Subject::Disk => sealed::measure_disk()?,
+            Subject::Delete => sealed::measure_delete()?,
         }
     }
     Ok(())

@@ -8,6 +8,9 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The variable that names another program to measure than the release build.
+pub const BINARY: &str = "PLAYHOUSE_BENCH_BINARY";
+
 /// A running release build on a directory of its own.
 pub struct Server {
     child: Child,
@@ -16,7 +19,21 @@ pub struct Server {
     pub agent: ureq::Agent,
     /// How long it took from the start of the program to the first answer.
     pub took: Duration,
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+/// Bytes of a data directory.
+#[derive(Default)]
+pub struct Disk {
+    pub database: u64,
+    pub log: u64,
+    pub objects: u64,
+}
+
+impl Disk {
+    pub fn total(&self) -> u64 {
+        self.database + self.log + self.objects
+    }
 }
 
 impl Server {
@@ -25,7 +42,9 @@ impl Server {
         let directory = tempfile::tempdir()?;
         let ready_file = directory.path().join("ready.json");
         let started = Instant::now();
-        let child = Command::new(crate::root().join("target/release/playhouse"))
+        let binary = std::env::var_os(BINARY)
+            .map_or_else(|| crate::root().join("target/release/playhouse"), std::path::PathBuf::from);
+        let child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(directory.path().join("data"))
             .arg("--ready-file")
@@ -34,14 +53,8 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()?;
         let agent = ureq::Agent::new_with_defaults();
-        let mut server = Self {
-            child,
-            url: String::new(),
-            token: String::new(),
-            agent,
-            took: Duration::ZERO,
-            _directory: directory,
-        };
+        let mut server =
+            Self { child, url: String::new(), token: String::new(), agent, took: Duration::ZERO, directory };
         let ready = server.ready(&ready_file)?;
         server.url = ready["url"].as_str().unwrap_or_default().to_owned();
         server.token = ready["token"].as_str().unwrap_or_default().to_owned();
@@ -93,6 +106,51 @@ impl Server {
     /// Highest resident memory so far, in megabytes.
     pub fn peak_mb(&self) -> anyhow::Result<f64> {
         self.status("VmHWM:")
+    }
+
+    /// Lets [`peak_mb`](Self::peak_mb) begin anew.
+    pub fn forget_peak(&self) -> anyhow::Result<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+
+    /// CPU time so far.
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        /// Linux counts in these for everybody.
+        const TICKS_PER_SECOND: f64 = 100.0;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name, which may hold anything, ends at the last parenthesis; user and system time are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(") ").context("no name")?;
+        let times: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+        Ok(times.iter().sum::<f64>() / TICKS_PER_SECOND)
+    }
+
+    /// Bytes that were sent to the disk so far.
+    pub fn written_bytes(&self) -> anyhow::Result<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("no such line")?;
+        Ok(line.parse()?)
+    }
+
+    /// What lies in the data directory.
+    pub fn disk(&self) -> Disk {
+        let mut disk = Disk::default();
+        let data = self.directory.path().join("data");
+        let (objects, mut directories) = (data.join("objects"), vec![data]);
+        while let Some(directory) = directories.pop() {
+            // What goes away under our hands counts no more.
+            for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                let name = entry.file_name();
+                match name.to_string_lossy().as_ref() {
+                    _ if metadata.is_dir() => directories.push(entry.path()),
+                    "db.sqlite" => disk.database += metadata.len(),
+                    "db.sqlite-wal" => disk.log += metadata.len(),
+                    _ if entry.path().starts_with(&objects) => disk.objects += metadata.len(),
+                    _ => {}
+                }
+            }
+        }
+        disk
     }
 
     fn status(&self, key: &str) -> anyhow::Result<f64> {
