@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::actors::{finished, says, shell_actor, start};
 use crate::server::{BINARY, Server};
 
 /// A small file system at `dir`, for those who enter the namespace of `holder`.
@@ -105,31 +106,29 @@ impl Kept {
         }
     }
 
-    /// Writes one of each and tells how many were taken; the others must have been refused in so many words.
+    /// Writes one of each at once and tells how many were taken; the others must have been refused in so many words.
     async fn write(&mut self, server: &Server, round: usize) -> usize {
-        let mut taken = 0;
         let items = Value::from_iter((0..20).map(|n| json!({"n": n, "text": noise(round * 100 + n, 5_000)})));
-        let path = format!("datasets/{}/items", self.dataset);
-        if is_taken(server, Method::POST, &path, items.to_string()).await {
-            self.items += 20;
-            taken += 1;
-        }
-        for size in [10_000, 300_000] {
-            let key = format!("{size}-{round}");
+        let request = json!({"url": "x", "uniqueKey": round.to_string(), "payload": noise(round, 5_000)});
+        let record = |size| (format!("{size}-{round}"), size);
+        let (small, large) = (record(10_000), record(300_000));
+        let put = |(key, size): &(String, usize)| {
             let path = format!("key-value-stores/{}/records/{key}", self.store);
-            if is_taken(server, Method::PUT, &path, noise(round, size)).await {
-                self.records.push((key, size));
-                taken += 1;
-            }
-        }
-        let request =
-            json!({"url": "http://example.com", "uniqueKey": round.to_string(), "payload": noise(round, 5_000)});
-        let path = format!("request-queues/{}/requests", self.queue);
-        if is_taken(server, Method::POST, &path, request.to_string()).await {
-            self.requests += 1;
-            taken += 1;
-        }
-        taken
+            is_taken(server, Method::PUT, path, noise(round, *size))
+        };
+
+        let (pushed, put_small, put_large, added) = tokio::join!(
+            is_taken(server, Method::POST, format!("datasets/{}/items", self.dataset), items.to_string()),
+            put(&small),
+            put(&large),
+            is_taken(server, Method::POST, format!("request-queues/{}/requests", self.queue), request.to_string()),
+        );
+
+        self.items += if pushed { 20 } else { 0 };
+        self.records.extend(put_small.then_some(small));
+        self.records.extend(put_large.then_some(large));
+        self.requests += u64::from(added);
+        [pushed, put_small, put_large, added].into_iter().filter(|taken| *taken).count()
     }
 
     /// All that was acknowledged is there, and nothing else.
@@ -150,8 +149,8 @@ impl Kept {
 }
 
 /// Whether a write succeeded. The only other answer is that the disk is full.
-async fn is_taken(server: &Server, method: Method, path: &str, body: String) -> bool {
-    let (status, answer) = server.try_send(method, path, body).await.expect("no answer");
+async fn is_taken(server: &Server, method: Method, path: String, body: String) -> bool {
+    let (status, answer) = server.try_send(method, &path, body).await.expect("no answer");
     if status != StatusCode::CREATED {
         assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{path}: {answer}");
         assert_eq!(answer["error"]["type"], "insufficient-storage", "{path}: {answer}");
@@ -185,6 +184,15 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
     };
     let mut server = disk.start();
     let mut kept = Kept::new(&server).await;
+    let actor = shell_actor(&server, "sleeper", "echo started; sleep 1000").await;
+    let run = start(&server, &actor, "memory=256").await;
+    // Logs give way long before: the disk is too small for one from the beginning.
+    says(&server, &run, "The log is cut here").await;
+
+    // What is too large for the disk is refused on the way in and leaves nothing behind.
+    let path = format!("key-value-stores/{}/records/too-large", kept.store);
+    assert!(!is_taken(&server, Method::PUT, path, "x".repeat(30_000_000)).await);
+    kept.check(&server).await;
 
     // Until nothing is taken any more.
     let mut refused = 0;
@@ -195,8 +203,14 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
             break;
         }
     }
-    assert!(kept.items >= 400 && kept.records.len() >= 20 && kept.requests >= 20, "refused too early");
+    assert!(kept.items >= 200 && kept.records.len() >= 10 && kept.requests >= 10, "refused too early");
     kept.check(&server).await;
+
+    // No run can start, but those that run are looked after.
+    assert!(!is_taken(&server, Method::POST, format!("actors/{actor}/runs?memory=256"), String::new()).await);
+    server.send(Method::POST, &format!("actor-runs/{run}/abort"), "").await;
+    assert_eq!(finished(&server, &format!("actor-runs/{run}")).await["status"], "ABORTED");
+    assert!(server.text(&format!("logs/{run}")).await.contains("The log is cut here"));
 
     // A restart changes nothing.
     server.kill();
