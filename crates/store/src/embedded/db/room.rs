@@ -12,6 +12,8 @@ use crate::StoreError;
 
 /// Most bytes that are set aside.
 const MAX_RESERVE: u64 = 8 * 1024 * 1024;
+/// Free bytes from which on nothing can get tight in a moment.
+const PLENTY: u64 = 1024 * 1024 * 1024;
 /// The part of a small file system that is set aside.
 const RESERVED_PART: u64 = 8;
 
@@ -30,6 +32,7 @@ pub(super) struct Room {
     /// Whether the file is there.
     held: Mutex<bool>,
     tight: AtomicBool,
+    plenty: AtomicBool,
 }
 
 /// How much there is.
@@ -80,6 +83,7 @@ impl Room {
             reserve: MAX_RESERVE.min(size / RESERVED_PART),
             held: Mutex::new(held),
             tight: AtomicBool::new(false),
+            plenty: AtomicBool::new(false),
         };
         room.balance();
         room
@@ -89,6 +93,7 @@ impl Room {
     /// hold nothing.
     pub(super) fn look(&self, spare: impl FnOnce() -> u64) -> bool {
         let Some(space) = self.space() else { return true };
+        self.plenty.store(space.free > PLENTY, Ordering::Relaxed);
         // Once refused, growth starts again only when it can go on for a while.
         let margin = if self.is_tight() { self.reserve / 2 } else { 0 };
         space.admits(margin, 0) || space.admits(margin, spare())
@@ -119,6 +124,11 @@ impl Room {
     /// Whether what grows is refused.
     pub(super) fn is_tight(&self) -> bool {
         self.tight.load(Ordering::Relaxed)
+    }
+
+    /// Whether there was so much room at the last look that it need not be watched closely.
+    pub(super) fn has_plenty(&self) -> bool {
+        self.plenty.load(Ordering::Relaxed)
     }
 
     /// Whether `bytes` may be written beside the database.

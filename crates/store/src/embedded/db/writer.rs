@@ -27,6 +27,8 @@ const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// How long the writer waits for others once somebody is there, if the last group was large.
 const PATIENCE: Duration = Duration::from_micros(200);
+/// Groups between two looks at the disk while it has plenty of room: all of them together would not take half of that.
+const GROUPS_BETWEEN_LOOKS: u32 = 64;
 /// What an operation counts for beside the bytes that it carries.
 const OP_BYTES: usize = 1024;
 
@@ -213,6 +215,8 @@ pub(super) struct Writer {
     counters: Counters,
     clock: SharedClock,
     beside: Option<Beside>,
+    /// Groups until the room on the disk is looked at again.
+    until_look: u32,
 }
 
 /// What there is beside a database in a file.
@@ -226,7 +230,7 @@ struct GroupFailed(StoreError);
 
 impl Writer {
     pub(super) fn new(connection: Connection, clock: SharedClock, beside: Option<Beside>) -> Self {
-        Self { connection, counters: Counters::default(), clock, beside }
+        Self { connection, counters: Counters::default(), clock, beside, until_look: 0 }
     }
 
     /// The connection, to read while nothing is written.
@@ -268,6 +272,8 @@ impl Writer {
             }
             Err(GroupFailed(failure)) => {
                 self.counters.clear();
+                // It may be for want of room.
+                self.until_look = 0;
                 if !self.connection.is_autocommit()
                     && let Err(error) = self.connection.execute_batch("ROLLBACK")
                 {
@@ -282,9 +288,13 @@ impl Writer {
     }
 
     /// Whether what grows may be carried out. Empties the write-ahead log if there seems to be no room, since that is room too.
-    fn has_room(&self) -> bool {
+    fn has_room(&mut self) -> bool {
         let Some(Beside { checkpointer, room }) = &self.beside else { return true };
-        let spare = || self.spare().unwrap_or_default();
+        if let Some(fewer) = self.until_look.checked_sub(1) {
+            self.until_look = fewer;
+            return true;
+        }
+        let spare = || spare(&self.connection).unwrap_or_default();
         let mut has_room = room.look(spare);
         if !has_room {
             checkpointer.empty_log(&self.connection);
@@ -294,13 +304,8 @@ impl Writer {
         if room.note(!has_room) && has_room {
             room.balance();
         }
+        self.until_look = if room.has_plenty() { GROUPS_BETWEEN_LOOKS } else { 0 };
         has_room
-    }
-
-    /// Bytes of the database that hold nothing.
-    fn spare(&self) -> Option<u64> {
-        let number = |pragma| self.connection.query_row(pragma, [], |row| row.get::<_, u64>(0)).ok();
-        Some(number("PRAGMA freelist_count")? * number("PRAGMA page_size")?)
     }
 
     fn transact(&mut self, group: &mut [Box<dyn Job>], hooks: &mut Vec<Hook>) -> Result<(), GroupFailed> {
@@ -353,6 +358,12 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Bytes of the database that hold nothing.
+fn spare(connection: &Connection) -> Option<u64> {
+    let number = |pragma| connection.query_row(pragma, [], |row| row.get::<_, u64>(0)).ok();
+    Some(number("PRAGMA freelist_count")? * number("PRAGMA page_size")?)
 }
 
 /// The same failure for another caller.
