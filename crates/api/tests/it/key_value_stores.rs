@@ -267,6 +267,53 @@ async fn keys_are_listed_in_byte_order_with_every_member() {
     assert!(object["stats"]["listCount"].as_u64() >= Some(7), "{object}");
 }
 
+#[tokio::test]
+async fn keys_are_listed_from_any_text_on() {
+    let (server, path) = given_store().await;
+    for key in ["a", "b"] {
+        server.put(&format!("{path}/records/{key}")).body("x").await.expect(201);
+    }
+
+    // From another store, of another shape, none at all.
+    let long = "a".repeat(10_000);
+    for (after, expected) in [
+        ("", vec!["a", "b"]),
+        ("OTHER-STORE-KEY", vec!["a", "b"]),
+        ("%00", vec!["a", "b"]),
+        ("a", vec!["b"]),
+        ("a%20b%2F..", vec!["b"]),
+        (&long, vec!["b"]),
+        ("%F0%9F%A6%80", vec![]),
+        ("eyJjdXJzb3IiOjF9", vec![]),
+    ] {
+        let page = server.get(&format!("{path}/keys?exclusiveStartKey={after}")).await.expect(200).data();
+        assert_eq!(keys_of(&page), expected, "{after}");
+        assert_eq!((&page["isTruncated"], &page["nextExclusiveStartKey"]), (&json!(false), &Value::Null), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn any_text_is_a_key_or_is_refused_as_none() {
+    let (server, path) = given_store().await;
+    let encode = |key: &str| key.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+
+    for byte in 1..=127_u8 {
+        for key in [format!("{}", byte as char), format!("a{}b", byte as char)] {
+            let is_key =
+                key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!-_.'()".contains(&byte)) && key != ".";
+            let record = format!("{path}/records/{}", encode(&key));
+            let reply = server.put(&record).body(key.clone()).await;
+            if is_key {
+                reply.expect(201);
+                assert_eq!(server.get(&record).await.expect(200).text(), key);
+                assert_eq!(server.get(&format!("{path}/records/{key}")).await.expect(200).text(), key);
+            } else {
+                reply.expect_error(400, "invalid-record-key");
+            }
+        }
+    }
+}
+
 fn keys_of(page: &Value) -> Vec<&str> {
     page["items"].as_array().expect("an array").iter().map(|item| item["key"].as_str().expect("text")).collect()
 }

@@ -155,6 +155,48 @@ async fn list_parameters_are_checked_and_clamped() {
 }
 
 #[tokio::test]
+async fn any_text_is_a_name_or_is_refused_as_none() {
+    let server = TestServer::start().await;
+    let id = server.given("key-value-stores").await;
+    let encode = |name: &str| name.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let texts = (1..=127_u8).flat_map(|byte| {
+        let letter = byte as char;
+        [format!("{letter}"), format!("a{letter}b"), format!("{letter}b"), format!("a{letter}")]
+    });
+
+    for name in texts.chain(["é".to_owned(), "a\u{202e}b".to_owned(), "K".repeat(63), "K".repeat(64)]) {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let is_name = name.len() <= 63 && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-');
+        let made = server.post(&format!("/v2/datasets?name={}", encode(&name))).await;
+        let renamed = server.put(&format!("/v2/key-value-stores/{id}")).json(json!({"name": name})).await;
+        if is_name {
+            let made = made.json()["data"].clone();
+            let found = server.get(&format!("/v2/datasets/~{}", name.to_uppercase())).await.expect(200).data();
+            assert_eq!(made["id"], found["id"], "{name}");
+            assert_eq!(renamed.expect(200).data()["name"], name);
+        } else {
+            made.expect_error(400, "invalid-value");
+            renamed.expect_error(400, "invalid-value");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_offset_of_a_hundred_million_is_past_the_end_of_everything() {
+    let server = TestServer::start().await;
+    let dataset = server.given_items(json!([{"a": 1}])).await;
+
+    for offset in ["100000000", "9007199254740993", "18446744073709551615"] {
+        let items = server.get(&format!("/v2/datasets/{dataset}/items?offset={offset}&limit=1000")).await.expect(200);
+        assert_eq!((items.text().as_str(), items.header("x-apify-pagination-total")), ("[]", "1"), "{offset}");
+        let desc = server.get(&format!("/v2/datasets/{dataset}/items?offset={offset}&desc=1")).await.expect(200);
+        assert_eq!(desc.text(), "[]");
+        let list = server.get(&format!("/v2/datasets?unnamed=1&offset={offset}")).await.expect(200).data();
+        assert_eq!((&list["total"], &list["count"]), (&json!(1), &json!(0)), "{offset}");
+    }
+}
+
+#[tokio::test]
 async fn updates_change_what_they_name() {
     let server = TestServer::start().await;
     let id = server.post("/v2/datasets?name=first").await.expect(201).data()["id"].as_str().unwrap().to_owned();

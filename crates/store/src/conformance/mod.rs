@@ -50,6 +50,8 @@ macro_rules! conformance_tests {
                 a_streamed_record_equals_a_whole_one,
                 an_open_record_is_read_to_its_end_whatever_becomes_of_it,
                 parts_of_records_are_read,
+                every_page_of_keys_is_that_of_a_sorted_list,
+                records_are_those_of_a_map_whatever_happens_to_them,
                 deleting_tells_whether_there_was_a_record,
                 the_etag_changes_with_the_representation,
                 keys_are_listed_in_byte_order_behind_a_key_and_below_prefixes,

@@ -1,5 +1,6 @@
 //! Key-value records.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
@@ -205,6 +206,76 @@ pub async fn keys_are_listed_in_byte_order_behind_a_key_and_below_prefixes(store
     assert_eq!(list(9, None, &["é"]).await, page(&[], false));
     let unknown = store.records.keys(&fresh(), KeyQuery { limit: 1, ..KeyQuery::default() }).await;
     assert!(matches!(unknown, Err(StoreError::NotFound(Noun::Storage))));
+}
+
+pub async fn every_page_of_keys_is_that_of_a_sorted_list(store: &Store) {
+    let id = given(store, StorageKind::KeyValueStore).await;
+    // All words of up to two letters, of which some lie before and some behind the others' continuations.
+    let letters = ["!", "-", "A", "z"];
+    let two = letters.iter().flat_map(|first| letters.iter().map(move |second| format!("{first}{second}")));
+    let mut words: Vec<String> = letters.iter().map(|&letter| letter.to_owned()).chain(two).collect();
+    words.sort_unstable();
+    // Every third is not there.
+    let keys: Vec<&String> = words.iter().enumerate().filter(|(at, _)| at % 3 != 0).map(|(_, word)| word).collect();
+    for key in &keys {
+        put(store, &id, key, b"x").await;
+    }
+
+    let others = ["", "\0", "B", "zz!", "é", "\u{10ffff}"].map(str::to_owned);
+    for after in words.iter().chain(&others) {
+        for prefix in words.iter().chain(&others) {
+            for limit in [1, 3, 1000] {
+                let query = KeyQuery { limit, after: Some(after.clone()), prefixes: vec![prefix.clone()] };
+                let page = store.records.keys(&id, query).await.unwrap();
+
+                let mut expected = keys.iter().filter(|key| **key > after && key.starts_with(prefix.as_str()));
+                let listed: Vec<&String> = page.items.iter().map(|meta| &meta.key).collect();
+                let first: Vec<&String> = expected.by_ref().take(limit).copied().collect();
+                assert_eq!(listed, first, "after {after:?}, prefix {prefix:?}, limit {limit}");
+                assert_eq!(page.more, expected.next().is_some(), "after {after:?}, prefix {prefix:?}, limit {limit}");
+            }
+        }
+    }
+}
+
+pub async fn records_are_those_of_a_map_whatever_happens_to_them(store: &Store) {
+    let id = given(store, StorageKind::KeyValueStore).await;
+    let mut map = BTreeMap::new();
+    let mut state = 0x9e37_79b9_usize;
+    let mut dice = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+
+    for step in 0..300 {
+        let key = format!("key-{}", dice(6));
+        if dice(4) == 0 {
+            let was_there = store.records.delete(&id, &key).await.unwrap();
+            assert_eq!(was_there, map.remove(&key).is_some(), "step {step}");
+            continue;
+        }
+        // From rows to objects and back.
+        let body = content(SIZES[dice(SIZES.len() - 1)], step);
+        if dice(2) == 0 {
+            put(store, &id, &key, &body).await;
+        } else {
+            let pieces: Vec<_> = body.chunks(10_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+            let body = RecordBody::Stream(stream::iter(pieces).boxed());
+            store.records.put(&id, new(&key), body).await.unwrap();
+        }
+        map.insert(key, body);
+    }
+
+    let page = store.records.keys(&id, KeyQuery { limit: 100, ..KeyQuery::default() }).await.unwrap();
+    let sizes: Vec<(String, u64)> = page.items.into_iter().map(|meta| (meta.key, meta.size)).collect();
+    let expected: Vec<(String, u64)> = map.iter().map(|(key, body)| (key.clone(), body.len() as u64)).collect();
+    assert_eq!(sizes, expected);
+    for (key, body) in &map {
+        assert!(get(store, &id, key).await.1 == *body, "{key}");
+    }
+    let counters = store.storages.counters(&id).await.unwrap();
+    assert_eq!(counters.items, map.len() as u64);
+    assert_eq!(counters.stats.storage_bytes, expected.iter().map(|(_, size)| size).sum::<u64>());
 }
 
 pub async fn record_counters_follow_changes(store: &Store) {
