@@ -1,6 +1,8 @@
 //! Who may do what with a storage: every caller, every way to refer to it, every level, every operation, against a small
 //! model of the rules (`P1` to `P15`, `A5`).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
