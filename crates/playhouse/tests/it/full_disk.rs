@@ -53,6 +53,8 @@ impl Disk {
         command.args(["--target", &target, "--mount"]);
         if !nix::unistd::geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
+            // It is root only in name there, which would confuse a server that could do more as root.
+            command.args(["unshare", "--user", "--map-user=1000", "--map-group=1000"]);
         }
         command.arg(program);
         command
