@@ -18,8 +18,6 @@ use crate::{ItemChunk, ItemChunks, Noun, StoreError, Window};
 const STEP: usize = 512 * 1024;
 /// A window that holds no more bytes than this, as far as one can tell, is looked up on the calling thread.
 const SHORT: u64 = 64 * 1024;
-/// In a window that holds more bytes than this, the next step begins while the last one's items are sent.
-const LONG: u64 = 4 * STEP as u64;
 
 /// Reads a window of a dataset as it is now.
 pub(super) fn read(core: Arc<Core>, k: i64, counter: &Counter, window: Window) -> ItemChunks {
@@ -34,17 +32,14 @@ pub(super) fn read(core: Arc<Core>, k: i64, counter: &Counter, window: Window) -
         span: Span { low, high: low + count, desc: window.desc },
         segment: None,
     };
-    let is_long = count.saturating_mul(rest.mean_size) > LONG && !rest.core.db.is_inline();
-    let chunks = if is_long {
-        stream::try_unfold(tokio::spawn(rest.advance()), |step| async move {
-            let step = step.await.map_err(|error| StoreError::Backend(error.into()))??;
-            Ok(step.map(|(chunk, rest)| (chunk, tokio::spawn(rest.advance()))))
-        })
-        .boxed()
-    } else {
-        stream::try_unfold(rest, Rest::advance).boxed()
-    };
-    ItemChunks { total, count, chunks }
+    let chunks = stream::try_unfold(rest, |mut rest| async move {
+        if rest.span.low == rest.span.high {
+            return Ok(None);
+        }
+        let chunk = rest.step().await?;
+        Ok(Some((chunk, rest)))
+    });
+    ItemChunks { total, count, chunks: chunks.boxed() }
 }
 
 /// The items `low..high`, and from which end they are read.
@@ -99,15 +94,6 @@ enum Piece {
 }
 
 impl Rest {
-    /// The next items and what remains behind them, or nothing at the end.
-    async fn advance(mut self) -> Result<Option<(ItemChunk, Self)>, StoreError> {
-        if self.span.low == self.span.high {
-            return Ok(None);
-        }
-        let chunk = self.step().await?;
-        Ok(Some((chunk, self)))
-    }
-
     async fn step(&mut self) -> Result<ItemChunk, StoreError> {
         let span = self.span;
         let segment = match self.segment.take() {
