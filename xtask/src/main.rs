@@ -85,6 +85,7 @@ fn clients(newest: bool) -> anyhow::Result<()> {
     pip.current_dir(&directory).args(["install", "--quiet", "--disable-pip-version-check"]);
     if newest {
         pip.args(["--upgrade", "apify-client", "apify", "crawlee[beautifulsoup]", "pytest", "pytest-asyncio"]);
+        pip.args(["feedparser", "openpyxl", "pyarrow"]);
     } else {
         pip.args(["--requirement", "requirements.txt"]);
     }
@@ -93,7 +94,7 @@ fn clients(newest: bool) -> anyhow::Result<()> {
     let mut node = Command::new("node");
     node.current_dir(&directory).args(["--test", "--test-concurrency=1"]).env("PLAYHOUSE_BIN", &binary);
     // Given a directory, some versions of Node take every file in it for a test.
-    for test in ["storages", "crawl", "cli"] {
+    for test in ["storages", "formats", "crawl", "cli"] {
         node.arg(format!("js/{test}.test.mjs"));
     }
     run(&mut node)?;

@@ -55,6 +55,8 @@ mod tests {
             ("application/x-ndjson", Format::JsonLines),
             ("application/rss+xml, application/xml;q=0.9", Format::Rss),
             ("text/html", Format::Html),
+            ("application/vnd.apache.parquet", Format::Parquet),
+            ("application/vnd.apache.arrow.stream;q=0.9", Format::Arrow),
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Json),
             ("image/png, nonsense, ;;q=,", Format::Json),
             ("text/csv;q=many", Format::Json),

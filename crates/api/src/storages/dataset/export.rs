@@ -139,14 +139,24 @@ impl Export {
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
             pen = on_a_thread_if(format.is_heavy(), move || {
-                lines_of(&batch).try_for_each(|entry| pen.writer.entry(entry, &mut pen.out))?;
+                for entry in lines_of(&batch) {
+                    if pen.writer.is_full() {
+                        break;
+                    }
+                    pen.writer.entry(entry, &mut pen.out)?;
+                }
                 Ok(pen)
             })
             .await?;
+            if pen.writer.is_full() {
+                break;
+            }
             if pen.out.len() >= PIECE {
                 send(pieces, std::mem::take(&mut pen.out)).await?;
             }
         }
+        // Who makes entries ends with this, if the format holds no more of them.
+        drop(batches);
         let (out, file) = on_a_thread_if(format.is_heavy(), move || {
             let file = pen.writer.end(&mut pen.out)?;
             Ok((pen.out, file))

@@ -52,6 +52,11 @@ pub(crate) async fn answer_with_items(
         view = view.or(&named.transformation);
         options.titles = named.labels.into_iter().collect();
     }
+    if format.is_typed()
+        && let Some(schema) = app.schemas().of_dataset(&dataset.storage)?
+    {
+        options.properties = schema.source()["fields"]["properties"].as_object().cloned().unwrap_or_default();
+    }
     if format == Format::Rss {
         describe(app, dataset, &mut options.feed);
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use model::item_view::ItemView;
+use serde_json::Map;
 
 use super::format::{Feed, Format, Options};
 use crate::error::ApiError;
@@ -56,6 +57,7 @@ impl FromParams for ItemsParams {
                     link: String::new(),
                 },
                 titles: HashMap::new(),
+                properties: Map::new(),
             },
         };
         // What is wrong is told before a run is started for its items.

@@ -94,7 +94,8 @@ impl Rows {
         }
         let (columns, _) = self.table.finish()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(io::Error::other)?;
+        let batch =
+            RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(io::Error::other)?;
         Ok(Some((batch, bytes)))
     }
 }
@@ -154,14 +155,12 @@ impl Column {
             Kind::Float => Self::Float(Float64Builder::with_capacity(0)),
             Kind::Text | Kind::Unknown => Self::Text(StringBuilder::with_capacity(0, 0)),
             Kind::Json => Self::Json(StringBuilder::with_capacity(0, 0)),
-            Kind::List(list) => {
-                Self::List(Box::new(ListColumn {
-                    element: Self::new(&list.element),
-                    field: list.field(),
-                    lengths: Vec::new(),
-                    validity: NullBufferBuilder::new(0),
-                }))
-            }
+            Kind::List(list) => Self::List(Box::new(ListColumn {
+                element: Self::new(&list.element),
+                field: list.field(),
+                lengths: Vec::new(),
+                validity: NullBufferBuilder::new(0),
+            })),
             Kind::Struct(members) => Self::Struct(Box::new(Record::new(members))),
         }
     }
@@ -176,7 +175,9 @@ impl Column {
             (Self::Int(column), b'-' | b'0'..=b'9') => column.append_value(value.parse().map_err(|_| NoFit::Type)?),
             (Self::Float(column), b'-' | b'0'..=b'9') => column.append_value(value.parse().map_err(|_| NoFit::Type)?),
             (Self::Text(column), b'"') => column.append_value(Scanner::new(value).string()?.decode()),
-            (Self::Text(column), b'-' | b'0'..=b'9' | b't' | b'f') | (Self::Json(column), _) => column.append_value(value),
+            (Self::Text(column), b'-' | b'0'..=b'9' | b't' | b'f') | (Self::Json(column), _) => {
+                column.append_value(value)
+            }
             (Self::List(column), b'[') => column.append(value, cells)?,
             (Self::Struct(column), b'{') => column.append(value, cells)?,
             _ => return Err(NoFit::Type),
@@ -206,7 +207,8 @@ impl Column {
             Self::Float(column) => Arc::new(column.finish()),
             Self::Text(column) | Self::Json(column) => Arc::new(column.finish()),
             Self::List(column) => {
-                let offsets = OffsetBuffer::try_from_lengths(std::mem::take(&mut column.lengths)).map_err(io::Error::other)?;
+                let offsets =
+                    OffsetBuffer::try_from_lengths(std::mem::take(&mut column.lengths)).map_err(io::Error::other)?;
                 let elements = column.element.finish()?;
                 let list = ListArray::try_new(column.field.clone(), offsets, elements, column.validity.finish());
                 Arc::new(list.map_err(io::Error::other)?)
@@ -238,5 +240,95 @@ impl ListColumn {
 impl From<JsonError> for NoFit {
     fn from(error: JsonError) -> Self {
         Self::Json(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arrow::Arrow;
+    use super::super::arrow_schema::Inference;
+    use super::super::parquet::Parquet;
+    use super::super::{Layout, Survey, Writer};
+    use super::*;
+    use model::item_view::ItemView;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    fn columns_of(entries: &[String]) -> Members<Kind> {
+        let mut survey = Box::new(Inference::of(&ItemView::default(), &Map::new()));
+        entries.iter().for_each(|entry| assert!(survey.entry(entry.as_bytes()).unwrap().is_continue()));
+        match survey.finish().unwrap() {
+            Layout::Typed(columns) => columns,
+            other => panic!("no columns: {other:?}"),
+        }
+    }
+
+    fn write(mut writer: impl Writer, entries: &[String]) -> Vec<u8> {
+        let mut out = Vec::new();
+        writer.begin(&mut out).unwrap();
+        entries.iter().for_each(|entry| writer.entry(entry.as_bytes(), &mut out).unwrap());
+        assert!(writer.end(&mut out).unwrap().is_none());
+        out
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,4}".prop_map(Value::from),
+        ];
+        scalar.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec(("[ab]?", inner), 0..4).prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_items_make_a_table_and_each_time_the_same(
+            items in prop::collection::vec(prop::collection::vec(("[abc]?", any_value()), 0..4), 0..12)
+        ) {
+            let entries: Vec<String> =
+                items.into_iter().map(|members| members.into_iter().collect::<Value>())
+                    .map(|item| if item.is_null() { json!({}) } else { item }.to_string()).collect();
+            let columns = columns_of(&entries);
+
+            let (arrow, parquet) = (Arrow::new(&columns).unwrap(), Parquet::new(&columns).unwrap());
+            let (arrow, parquet) = (write(arrow, &entries), write(parquet, &entries));
+
+            prop_assert_eq!(arrow, write(Arrow::new(&columns).unwrap(), &entries));
+            prop_assert_eq!(parquet, write(Parquet::new(&columns).unwrap(), &entries));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_full_at_a_number_of_bytes_or_of_cells() {
+        let text = vec![json!({"a": "x".repeat(1000)}).to_string()];
+        let wide = vec![json!((0..1500).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>()).to_string()];
+        for (first, entry, rows) in
+            [(&text, &text[0], 1 + BATCH_BYTES / 1008), (&wide, &"{}".to_owned(), 1 + BATCH_CELLS / 1500)]
+        {
+            let mut table = Rows::new(&columns_of(first));
+            let mut added = 1;
+            while !table.add(entry.as_bytes()).unwrap() {
+                added += 1;
+            }
+            assert_eq!(added, rows);
+            assert_eq!(table.take().unwrap().unwrap().0.num_rows(), rows);
+            assert!(table.take().unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn an_item_that_the_columns_do_not_hold_is_an_error() {
+        let mut rows = Rows::new(&columns_of(&[r#"{"a":1,"b":[true],"c":{"d":1.5}}"#.to_owned()]));
+        for entry in [r#"{"a":"x"}"#, r#"{"a":1.5}"#, r#"{"b":true}"#, r#"{"c":[]}"#, r#"{"a":1"#, "[]"] {
+            assert!(rows.add(entry.as_bytes()).is_err(), "{entry}");
+        }
     }
 }

@@ -8,12 +8,17 @@
 //! - scalars, objects and arrays: text, every value as JSON.
 
 use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields};
-use model::item_view::MAX_FIELD_PATHS;
+use model::item_view::{ItemView, MAX_FIELD_PATHS};
 use model::raw_json::{JsonError, Scanner};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::columns::named;
+use super::{Layout, Survey, malformed};
 
 /// Objects that lie deeper become text: readers bound the depth of schemas, and nobody asks for a column down there.
 const MAX_DEPTH: u32 = 8;
@@ -28,7 +33,7 @@ const MAX_EXACT: u64 = 1 << 53;
 
 /// What the values of a column have been so far.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     /// Nothing, or null.
     #[default]
     Unknown,
@@ -47,7 +52,7 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct List {
+pub(in super::super) struct List {
     pub(super) element: Kind,
     /// How many elements there are in the current item, over all lists at this place; and the most that any item has.
     elements: usize,
@@ -57,7 +62,7 @@ pub(super) struct List {
 
 /// Named things in the order in which they came.
 #[derive(Clone, Debug)]
-pub(super) struct Members<T> {
+pub(in super::super) struct Members<T> {
     list: Vec<(Arc<str>, T)>,
     index: HashMap<Arc<str>, usize>,
 }
@@ -76,9 +81,25 @@ struct Seen {
 }
 
 impl Inference {
+    /// Starts from the columns that `view` shows in any case: those that it names, else those that the schema of the dataset
+    /// names, as long as entries have the properties of items.
+    pub(super) fn of(view: &ItemView, properties: &Map<String, Value>) -> Self {
+        let ItemView { simplified, skip_hidden, clean, unwind, flatten, fields, output_fields, omit, .. } = view;
+        let is_remade = *simplified || !unwind.is_empty() || !flatten.is_empty();
+        if !fields.is_empty() {
+            let names = named(view);
+            let schema = |name: &str| if is_remade || !output_fields.is_empty() { None } else { properties.get(name) };
+            return Self::new(names.iter().map(|name| (&**name, schema(name))));
+        }
+        let is_shown =
+            |name: &String| !is_remade && !((*skip_hidden || *clean) && name.starts_with('#')) && !omit.contains(name);
+        let known = properties.iter().filter(|(name, _)| is_shown(name));
+        Self::new(known.map(|(name, schema)| (&**name, Some(schema))))
+    }
+
     /// Starts from columns that are there in any case, each with its JSON schema if it has one. Entries that do not keep to
     /// a schema widen its type.
-    pub(super) fn new<'a>(known: impl IntoIterator<Item = (&'a str, Option<&'a Value>)>) -> Self {
+    fn new<'a>(known: impl IntoIterator<Item = (&'a str, Option<&'a Value>)>) -> Self {
         let mut inference = Self { columns: Members::default(), seen: Seen { items: 0, nested: 0 } };
         for (name, schema) in known.into_iter().take(MAX_FIELD_PATHS) {
             if inference.columns.position(name, 0).is_none() {
@@ -93,7 +114,7 @@ impl Inference {
     ///
     /// # Errors
     /// If the entry is no JSON object.
-    pub(super) fn add(&mut self, entry: &str) -> Result<(), JsonError> {
+    fn add(&mut self, entry: &str) -> Result<(), JsonError> {
         self.seen.items += 1;
         let mut scanner = Scanner::new(entry);
         self.columns.widen(&mut scanner, MAX_FIELD_PATHS, 1, &mut self.seen)?;
@@ -101,9 +122,20 @@ impl Inference {
     }
 
     /// The columns that hold every entry there was.
-    pub(super) fn finish(mut self) -> Members<Kind> {
+    fn columns(mut self) -> Members<Kind> {
         self.columns.settle();
         self.columns
+    }
+}
+
+impl Survey for Inference {
+    fn entry(&mut self, entry: &[u8]) -> io::Result<ControlFlow<()>> {
+        self.add(std::str::from_utf8(entry).map_err(io::Error::other)?).map_err(malformed)?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<Layout> {
+        Ok(Layout::Typed(self.columns()))
     }
 }
 
@@ -111,8 +143,10 @@ impl Kind {
     /// What values are that keep to a JSON schema, as far as it says so plainly.
     fn of_schema(schema: &Value, depth: u32, seen: &mut Seen) -> Self {
         let types = &schema["type"];
-        let mut types = types.as_str().into_iter().chain(types.as_array().into_iter().flatten().filter_map(Value::as_str));
-        let (Some(kind), None) = (types.by_ref().find(|kind| *kind != "null"), types.find(|kind| *kind != "null")) else {
+        let mut types =
+            types.as_str().into_iter().chain(types.as_array().into_iter().flatten().filter_map(Value::as_str));
+        let (Some(kind), None) = (types.by_ref().find(|kind| *kind != "null"), types.find(|kind| *kind != "null"))
+        else {
             return Self::Unknown;
         };
         match kind {
@@ -120,9 +154,10 @@ impl Kind {
             "integer" => Self::Int { exact: true },
             "number" => Self::Float,
             "string" => Self::Text,
-            "array" if depth < MAX_DEPTH => {
-                Self::List(Box::new(List { element: Self::of_schema(&schema["items"], depth + 1, seen), ..List::default() }))
-            }
+            "array" if depth < MAX_DEPTH => Self::List(Box::new(List {
+                element: Self::of_schema(&schema["items"], depth + 1, seen),
+                ..List::default()
+            })),
             "object" if depth < MAX_DEPTH => {
                 let Some(properties) = schema["properties"].as_object() else { return Self::Unknown };
                 if properties.len() > MAX_MEMBERS || seen.nested + properties.len() > MAX_NESTED {
@@ -195,7 +230,9 @@ impl Kind {
             (Self::List(_) | Self::Struct(_) | Self::Json, _) | (_, Self::Json) => return self.give_up(seen),
             (Self::Bool, Self::Bool) => return,
             (Self::Int { exact: one }, Self::Int { exact: two }) => Self::Int { exact: *one && two },
-            (Self::Float | Self::Int { exact: true }, Self::Float) | (Self::Float, Self::Int { exact: true }) => Self::Float,
+            (Self::Float | Self::Int { exact: true }, Self::Float) | (Self::Float, Self::Int { exact: true }) => {
+                Self::Float
+            }
             _ => Self::Text,
         };
     }
@@ -356,7 +393,7 @@ mod tests {
     fn types(entries: &[&str]) -> Vec<(String, String)> {
         let mut inference = Inference::new([]);
         entries.iter().for_each(|entry| inference.add(entry).unwrap());
-        named_types(&inference.finish())
+        named_types(&inference.columns())
     }
 
     fn named_types(columns: &Members<Kind>) -> Vec<(String, String)> {
@@ -407,7 +444,8 @@ mod tests {
     #[test]
     fn the_schema_of_the_dataset_gives_order_and_types_and_entries_widen_them() {
         let price = json!({"type": ["null", "number"]});
-        let (name, geo) = (json!({"type": "string"}), json!({"type": "object", "properties": {"lat": {"type": "number"}}}));
+        let (name, geo) =
+            (json!({"type": "string"}), json!({"type": "object", "properties": {"lat": {"type": "number"}}}));
         let tags = json!({"type": "array", "items": {"type": "integer"}});
         let either = json!({"type": ["string", "integer"]});
         let known = [
@@ -422,7 +460,7 @@ mod tests {
 
         inference.add(r#"{"more":true,"name":{"first":"x"},"price":1,"either":3}"#).unwrap();
 
-        let types = named_types(&inference.finish());
+        let types = named_types(&inference.columns());
         let types: Vec<_> = types.iter().map(|(name, kind)| (&**name, &**kind)).collect();
         assert_eq!(
             types,
@@ -439,13 +477,37 @@ mod tests {
     }
 
     #[test]
+    fn a_view_decides_which_columns_the_schema_gives() {
+        let properties = json!({"a": {"type": "integer"}, "#h": {"type": "string"}, "b": {"type": "boolean"}});
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let plain = ItemView::default();
+
+        for (view, expected) in [
+            (plain.clone(), "a Int64,#h Utf8,b Boolean"),
+            (ItemView { clean: true, omit: names(&["a"]), ..plain.clone() }, "b Boolean"),
+            (ItemView { fields: names(&["b", "c", "a"]), omit: names(&["a"]), ..plain.clone() }, "b Boolean,c Utf8"),
+            (ItemView { fields: names(&["b"]), output_fields: names(&["a"]), ..plain.clone() }, "a Utf8"),
+            (ItemView { unwind: names(&["a"]), ..plain.clone() }, ""),
+            (ItemView { fields: names(&["a"]), unwind: names(&["b"]), ..plain }, "a Utf8"),
+        ] {
+            let types = named_types(&Inference::of(&view, properties.as_object().unwrap()).columns());
+            let types: Vec<_> = types.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+            assert_eq!(types.join(","), expected, "{view:?}");
+        }
+    }
+
+    #[test]
     fn dictionaries_and_depths_become_text() {
         let wide = format!("{{{}}}", (0..=MAX_MEMBERS).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","));
         assert_eq!(type_of(&[&wide]), "Utf8");
         let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
         let kind = type_of(&[&deep]);
         assert!(kind.starts_with("List(List(") && kind.len() < 60, "{kind}");
-        let many = format!("[{{\"a\":{{{}}}}}{}]", (0..100).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","), ",{}".repeat(50_000));
+        let many = format!(
+            "[{{\"a\":{{{}}}}}{}]",
+            (0..100).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","),
+            ",{}".repeat(50_000)
+        );
         assert_eq!(type_of(&[&many]), "Utf8");
     }
 
@@ -455,7 +517,7 @@ mod tests {
         for n in 0..3000 {
             inference.add(&format!("{{\"k{n}\":{{\"m{n}\":{n}}}}}")).unwrap();
         }
-        let columns = inference.finish();
+        let columns = inference.columns();
 
         assert_eq!(columns.len(), MAX_FIELD_PATHS);
         assert_eq!(columns.iter().map(|(_, kind)| kind.nested()).sum::<usize>(), MAX_NESTED);

@@ -96,7 +96,7 @@ impl Survey for Columns {
 }
 
 /// The properties that `fields` leaves, by the names that they have in the end and each once.
-fn named(view: &ItemView) -> Vec<String> {
+pub(super) fn named(view: &ItemView) -> Vec<String> {
     let names = if view.output_fields.is_empty() { &view.fields } else { &view.output_fields };
     let mut seen = HashSet::new();
     names.iter().filter(|name| !view.omit.contains(name) && seen.insert(*name)).cloned().collect()

@@ -1,12 +1,17 @@
 //! How items are written: one file for each format.
 
+mod arrow;
+mod arrow_rows;
+mod arrow_schema;
 mod columns;
 mod csv;
 mod escape;
 mod html;
 mod json;
 mod jsonl;
+mod parquet;
 mod table;
+mod xlsx;
 mod xml;
 
 use std::collections::HashMap;
@@ -18,7 +23,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use model::item_view::ItemView;
 use model::raw_json::JsonError;
+use serde_json::{Map, Value};
 
+use self::arrow_schema::{Inference, Kind, Members};
 pub(super) use self::columns::from_stored as columns_from_stored;
 use crate::error::{ApiError, Problem};
 
@@ -51,6 +58,8 @@ pub(crate) struct Options {
     pub(super) feed: Feed,
     /// Titles of columns, by their paths (`D39`).
     pub(super) titles: HashMap<String, String>,
+    /// JSON schemas of the properties of items, for formats that know types.
+    pub(super) properties: Map<String, Value>,
 }
 
 /// What an RSS feed says of itself.
@@ -62,13 +71,16 @@ pub(super) struct Feed {
 }
 
 /// The formats by name.
-const NAMES: [(&str, Format); 6] = [
+const NAMES: [(&str, Format); 9] = [
     ("json", Format::Json),
     ("jsonl", Format::JsonLines),
     ("csv", Format::Csv),
     ("html", Format::Html),
+    ("xlsx", Format::Xlsx),
     ("xml", Format::Xml),
     ("rss", Format::Rss),
+    ("parquet", Format::Parquet),
+    ("arrow", Format::Arrow),
 ];
 
 /// Writes the entries of one answer, in order.
@@ -81,6 +93,11 @@ pub(super) trait Writer: Send {
 
     /// Writes one entry, a JSON object.
     fn entry(&mut self, entry: &[u8], out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Whether the format can hold no more entries (`X18`); none are read then.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// What stands behind the last entry. A file, if there is one, is rewound, and its bytes follow those in `out`.
     fn end(&mut self, out: &mut Vec<u8>) -> io::Result<Option<File>>;
@@ -107,6 +124,8 @@ pub(super) enum Layout {
     Plain,
     /// The paths of the columns of a table, in order.
     Columns(Vec<String>),
+    /// The columns of a table that knows types.
+    Typed(Members<Kind>),
 }
 
 /// Stored lines that go out without a look at each item: a separator, if one is needed, and the lines.
@@ -194,14 +213,23 @@ impl Format {
         !self.is_verbatim()
     }
 
+    /// Whether columns have types, which a schema of the dataset may tell.
+    pub(super) fn is_typed(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
+    }
+
     /// Whether entries become rows of a table with known columns.
     pub(super) fn is_table(self) -> bool {
         matches!(self, Self::Csv | Self::Html | Self::Xlsx)
     }
 
     /// What must see all entries before the first can be written, if the format needs that.
-    pub(super) fn survey(self, view: &ItemView, _: &Options) -> Option<Box<dyn Survey>> {
-        if self.is_table() { Some(Box::new(columns::Columns::of(view))) } else { None }
+    pub(super) fn survey(self, view: &ItemView, options: &Options) -> Option<Box<dyn Survey>> {
+        match self {
+            Self::Csv | Self::Html | Self::Xlsx => Some(Box::new(columns::Columns::of(view))),
+            Self::Parquet | Self::Arrow => Some(Box::new(Inference::of(view, &options.properties))),
+            Self::Json | Self::JsonLines | Self::Xml | Self::Rss => None,
+        }
     }
 
     /// Starts to write.
@@ -211,6 +239,9 @@ impl Format {
             (Self::JsonLines, _) => Box::new(jsonl::JsonLines),
             (Self::Csv, Layout::Columns(columns)) => Box::new(csv::Csv::new(columns, options)),
             (Self::Html, Layout::Columns(columns)) => Box::new(html::Html::new(columns, options)),
+            (Self::Xlsx, Layout::Columns(columns)) => Box::new(xlsx::Xlsx::new(columns, options)?),
+            (Self::Parquet, Layout::Typed(columns)) => Box::new(parquet::Parquet::new(&columns)?),
+            (Self::Arrow, Layout::Typed(columns)) => Box::new(arrow::Arrow::new(&columns)?),
             (Self::Xml, _) => Box::new(xml::Xml::document(options)),
             (Self::Rss, _) => Box::new(xml::Xml::feed(options)),
             (other, layout) => return Err(io::Error::other(format!("no {other:?} can be made of {layout:?}"))),

@@ -1,19 +1,21 @@
 //! A Parquet file, row group by row group.
+//!
+//! Its rows lie in its columns, so that a table without columns has no rows, as in the other tables (`X9`).
 
 use std::fs::File;
 use std::io;
 
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::basic::{Compression, ZstdLevel};
+use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::Writer;
 use super::arrow_rows::Rows;
 use super::arrow_schema::{Kind, Members};
 
 /// A row group ends at so many bytes of JSON, or when its columns take so much memory.
-const GROUP_BYTES: usize = 16 << 20;
-const GROUP_MEMORY: usize = 24 << 20;
+const GROUP_BYTES: usize = 8 << 20;
+const GROUP_MEMORY: usize = 16 << 20;
 
 pub(super) struct Parquet {
     rows: Rows,
@@ -34,7 +36,8 @@ impl Parquet {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .build();
-        let file = ArrowWriter::try_new(Vec::new(), rows.schema().clone(), Some(properties)).map_err(io::Error::other)?;
+        let file =
+            ArrowWriter::try_new(Vec::new(), rows.schema().clone(), Some(properties)).map_err(io::Error::other)?;
         Ok(Self { rows, file, group_bytes: 0 })
     }
 
