@@ -7,7 +7,7 @@ use model::{MAX_JSON_BODY, Timestamp};
 use store::Store;
 
 use crate::runs::Outputs;
-use crate::storages::Schemas;
+use crate::storages::{Reclaims, Schemas};
 
 /// The engine and the settings of the HTTP face. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -21,6 +21,7 @@ struct Inner {
     config: ApiConfig,
     schemas: Schemas,
     outputs: Outputs,
+    reclaims: Reclaims,
 }
 
 /// Settings of the HTTP face.
@@ -39,7 +40,8 @@ impl Default for ApiConfig {
 impl App {
     /// Puts the HTTP face before an engine.
     pub fn new(engine: Engine, config: ApiConfig) -> Self {
-        Self { inner: Arc::new(Inner { engine, config, schemas: Schemas::default(), outputs: Outputs::default() }) }
+        let (schemas, outputs, reclaims) = Default::default();
+        Self { inner: Arc::new(Inner { engine, config, schemas, outputs, reclaims }) }
     }
 
     /// The verbs.
@@ -60,6 +62,11 @@ impl App {
     /// The output templates of builds.
     pub(crate) fn outputs(&self) -> &Outputs {
         &self.inner.outputs
+    }
+
+    /// The requests that clients have just given back.
+    pub(crate) fn reclaims(&self) -> &Reclaims {
+        &self.inner.reclaims
     }
 
     /// The schemas of storages, ready for use.

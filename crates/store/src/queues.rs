@@ -134,8 +134,14 @@ pub struct Added {
     pub was_already_handled: bool,
 }
 
-/// What became of an updated request; `was_already_handled` is the state before (`Q25`).
-pub type Updated = Added;
+/// What became of an updated request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Updated {
+    /// As of an added one; `was_already_handled` is the state before (`Q25`).
+    pub request: Added,
+    /// The caller held it until this update, which gave it back (`Q28`).
+    pub released_lock: bool,
+}
 
 /// What became of a request that was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

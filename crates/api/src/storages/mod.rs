@@ -13,6 +13,7 @@ use axum::Router;
 use axum::routing::MethodRouter;
 use model::StorageKind;
 
+pub(crate) use self::request_queue::Reclaims;
 pub(crate) use self::schema::Schemas;
 use crate::app::App;
 use crate::extract::{Dataset, KeyValueStore, Kind, RequestQueue};

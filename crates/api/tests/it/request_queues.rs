@@ -223,6 +223,53 @@ async fn only_the_holder_prolongs_and_releases() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_deletion_that_ends_a_reclaim_leaves_a_lock_taken_meanwhile() {
+    let (server, path) = given_queue().await;
+    server.post(&format!("{path}/requests")).json(request("k4")).await.expect(201);
+    let one = format!("{path}/requests/lAkd1kohlCFLxtF");
+    let body = json!({"id": "lAkd1kohlCFLxtF", "uniqueKey": "k4", "url": "http://k4"});
+    let lock = async |client: &str| {
+        let head = server.post(&format!("{path}/head/lock?lockSecs=60&clientKey={client}")).await.expect(201).data();
+        head["items"].as_array().expect("an array").len()
+    };
+    let reclaim = async || {
+        assert_eq!(lock("me").await, 1);
+        server.put(&format!("{one}?clientKey=me")).json(body.clone()).await.expect(200);
+    };
+    let unlock = async |status: u16| {
+        server.delete(&format!("{one}/lock?clientKey=me")).await.expect(status);
+    };
+
+    // The look at the head comes between the two halves.
+    reclaim().await;
+    assert_eq!(lock("me").await, 1);
+    unlock(204).await;
+    assert_eq!(lock("me").await, 0, "it is given out once");
+    unlock(204).await;
+
+    // It comes after both.
+    reclaim().await;
+    unlock(204).await;
+    assert_eq!(lock("me").await, 1);
+    unlock(204).await;
+
+    // There is no second half: a later deletion means the new lock, be it confirmed or just late.
+    reclaim().await;
+    assert_eq!(lock("me").await, 1);
+    server.put(&format!("{one}/lock?lockSecs=60&clientKey=me")).await.expect(200);
+    unlock(204).await;
+    reclaim().await;
+    assert_eq!(lock("me").await, 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    unlock(204).await;
+
+    // Somebody else was quicker.
+    reclaim().await;
+    assert_eq!(lock("you").await, 1);
+    unlock(403).await;
+}
+
 #[tokio::test]
 async fn all_locks_of_a_client_are_given_back_at_once() {
     let (server, path) = given_queue().await;

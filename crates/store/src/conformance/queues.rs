@@ -178,7 +178,7 @@ pub async fn an_update_replaces_or_inserts_and_moves(store: &Store, _: &StoppedC
 
     let changed = NewRequest { retry_count: 3, body: "{\"new\":1}".into(), ..request("a") };
     let updated = store.queues.update(&queue, changed, false, &by).await.unwrap();
-    assert_eq!((updated.was_already_present, updated.was_already_handled), (true, false));
+    assert_eq!((updated.request.was_already_present, updated.request.was_already_handled), (true, false));
     assert_eq!(get(store, &queue, "a").await.body, "{\"new\":1}");
     assert_eq!(head(store, &queue).await, ["b", "c", "a"]);
     assert_eq!(peek(store, &queue).await.items[2].retry_count, 3);
@@ -187,7 +187,7 @@ pub async fn an_update_replaces_or_inserts_and_moves(store: &Store, _: &StoppedC
     assert_eq!(head(store, &queue).await, ["c", "b", "a"]);
 
     let inserted = store.queues.update(&queue, request("d"), false, &by).await.unwrap();
-    assert_eq!((inserted.was_already_present, inserted.was_already_handled), (false, false));
+    assert_eq!((inserted.request.was_already_present, inserted.request.was_already_handled), (false, false));
     assert_eq!(head(store, &queue).await, ["c", "b", "a", "d"]);
 }
 
@@ -201,13 +201,13 @@ pub async fn handled_requests_leave_the_head_and_may_come_back(store: &Store, _:
 
     for was_handled in [false, true] {
         let updated = store.queues.update(&queue, handled("a"), false, &by).await.unwrap();
-        assert_eq!(updated.was_already_handled, was_handled);
+        assert_eq!(updated.request.was_already_handled, was_handled);
         assert_eq!(head(store, &queue).await, ["b"]);
         assert_eq!(counts().await, (2, 1));
     }
 
     let updated = store.queues.update(&queue, request("a"), false, &by).await.unwrap();
-    assert!(updated.was_already_handled);
+    assert!(updated.request.was_already_handled);
     assert_eq!(head(store, &queue).await, ["b", "a"]);
     assert_eq!(counts().await, (2, 0));
 }

@@ -28,6 +28,7 @@ pub(super) async fn prolong(
     let locker = queue.locker(placing.client.key);
     let queues = &app.store().queues;
     let lock_expires_at = queues.prolong(&queue.storage.id, &id, lock.millis, placing.forefront, &locker).await?;
+    app.reclaims().forget(queue.storage.id, id, &locker);
     queue.meter(&app, |usage| usage.request_queue_writes += 1);
     Ok(wire::ok(&Locked { lock_expires_at }))
 }
@@ -40,7 +41,14 @@ pub(super) async fn release(
 ) -> Answer {
     let id = request_id(path.get("requestId"))?;
     let locker = queue.locker(placing.client.key);
-    app.store().queues.release(&queue.storage.id, &id, placing.forefront, &locker).await?;
+    let queues = &app.store().queues;
+    if app.reclaims().take(queue.storage.id, id, &locker, app.now()) {
+        let holder = queues.get(&queue.storage.id, &id).await?.and_then(|request| request.lock_by);
+        if holder.is_some() && holder == locker.client_key {
+            return Ok(wire::no_content());
+        }
+    }
+    queues.release(&queue.storage.id, &id, placing.forefront, &locker).await?;
     Ok(wire::no_content())
 }
 

@@ -5,11 +5,13 @@ mod client;
 mod head;
 mod list;
 mod lock;
+mod reclaims;
 mod request;
 mod single;
 
 use axum::routing::{get, post, put};
 
+pub(crate) use self::reclaims::Reclaims;
 use crate::storages::Endpoint;
 
 /// What follows the address of a request queue.

@@ -60,8 +60,11 @@ pub(super) async fn update(
     let unique_key = request.unique_key.clone();
     let locker = queue.locker(placing.client.key);
     let updated = app.store().queues.update(&queue.storage.id, request, placing.forefront, &locker).await?;
+    if updated.released_lock {
+        app.reclaims().note(queue.storage.id, updated.request.id, &locker, app.now());
+    }
     queue.meter(&app, |usage| usage.request_queue_writes += 1);
-    Ok(wire::ok(&Processed::new(&updated, &unique_key)))
+    Ok(wire::ok(&Processed::new(&updated.request, &unique_key)))
 }
 
 pub(super) async fn delete(

@@ -297,8 +297,11 @@ impl Bench {
 
         self.model.enter(Some(&by));
         let there = self.model.requests.get(&request.id);
-        assert_eq!(updated.was_already_present, there.is_some());
-        assert_eq!(updated.was_already_handled, there.is_some_and(|there| matches!(there.state, State::Handled)));
+        let state = there.map(|there| &there.state);
+        assert_eq!(updated.request.was_already_present, there.is_some());
+        assert_eq!(updated.request.was_already_handled, matches!(state, Some(State::Handled)));
+        let held = matches!(state, Some(State::Locked { by: holder, .. }) if same(holder, &by));
+        assert_eq!(updated.released_lock, held);
         self.put(&request, forefront);
     }
 

@@ -62,6 +62,11 @@ impl<'t, 'c> Visit<'t, 'c> {
         found.ord.is_some_and(|ord| self.present.lock_end(ord).is_some())
     }
 
+    /// Whether `by` holds it.
+    fn is_own(&self, found: &Found, by: &Locker) -> bool {
+        self.is_locked(found) && holds(by, found.lock_by.as_deref(), found.lock_run.as_deref())
+    }
+
     /// Whether somebody else than `by` holds it.
     fn is_anothers(&self, found: &Found, by: &Locker) -> bool {
         self.is_locked(found) && !holds(by, found.lock_by.as_deref(), found.lock_run.as_deref())
@@ -217,6 +222,7 @@ pub(super) fn update(
     let mut visit = Visit::begin(tx, k)?;
     count_client(&mut visit.counter, by);
     let found = visit.find(&request.id)?;
+    let released_lock = found.as_ref().is_some_and(|found| visit.is_own(found, by));
     match &found {
         Some(found) => replace(&mut visit, found, request, forefront)?,
         None => {
@@ -226,11 +232,12 @@ pub(super) fn update(
     visit.counter.writes += 1;
     visit.touch();
     visit.end()?;
-    Ok(Updated {
+    let request = Added {
         id: request.id,
         was_already_present: found.is_some(),
         was_already_handled: found.is_some_and(|found| found.ord.is_none()),
-    })
+    };
+    Ok(Updated { request, released_lock })
 }
 
 /// Deletes requests that nobody else holds (`Q32` to `Q34`).
