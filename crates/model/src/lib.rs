@@ -29,9 +29,11 @@ mod usage;
 // What is kept
 pub mod item_view;
 pub mod push;
+mod queue_stats;
 pub mod raw_json;
 pub mod record;
 mod request;
+mod requeue;
 mod storage;
 pub mod storage_schema;
 
@@ -46,7 +48,9 @@ pub use job_status::{JobEffect, JobEvent, JobStatus, Refused, step};
 pub use names::{EmptyName, MAX_NAME, Owner, Reference, fold, is_dns_safe, is_resource_name, is_username};
 pub use origin::Origin;
 pub use page::{Listed, MAX_LIMIT, Page};
+pub use queue_stats::{QueueStats, RequestState, StateCounts};
 pub use request::{MAX_BATCH, RequestId};
+pub use requeue::{Requeue, Revived, has_failed};
 pub use run::{
     ABORT_GRACE_SECS, EndCause, INPUT_KEY, MAX_METAMORPHS, Metamorph, Run, RunOptions, RunStats, RunStorages,
     TOKEN_GRACE_SECS,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{RequestId, RunId, StorageId, Timestamp};
+use model::{QueueStats, RequestId, Requeue, RunId, StorageId, Timestamp};
 
 use crate::{StoreError, Touched};
 
@@ -79,10 +79,22 @@ pub trait QueueStore: Send + Sync + std::fmt::Debug {
     ) -> Result<(), StoreError>;
 
     /// Gives back everything that the client or its run holds, each to its former place, and tells how many (`Q52`).
+    ///
+    /// Others use the queue meanwhile: a step takes effect whole, many locks take several.
     async fn unlock_all(&self, queue: &StorageId, by: &Locker) -> Result<u64, StoreError>;
 
-    /// Gives back everything that a run holds in any queue: locks die with their owner.
+    /// Gives back everything that a run holds in any queue: locks die with their owner. In steps as
+    /// [`unlock_all`](Self::unlock_all).
     async fn release_run(&self, run: &RunId) -> Result<u64, StoreError>;
+
+    /// Puts requests that failed back into the queue as if they had just been added, and tells how many.
+    ///
+    /// Others use the queue meanwhile: it goes over all requests in steps, each of which takes effect whole. After a crash
+    /// the same call does what is left.
+    async fn requeue(&self, queue: &StorageId, how: &Requeue) -> Result<u64, StoreError>;
+
+    /// Counts all requests, in steps; what changes meanwhile is counted as before or as after.
+    async fn stats(&self, queue: &StorageId) -> Result<QueueStats, StoreError>;
 
     /// Requests by id, whole, behind `after` (`Q54`). A page may be empty and still have a `next`.
     async fn list(

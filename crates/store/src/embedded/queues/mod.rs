@@ -4,23 +4,26 @@ mod order;
 mod read;
 #[cfg(test)]
 mod tests;
+mod unlock;
+mod walk;
 mod write;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{RequestId, RunId, StorageId, StorageKind, Timestamp};
+use model::{QueueStats, RequestId, Requeue, RunId, StorageId, StorageKind, Timestamp};
+use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
 use super::core::Core;
-use super::db::Counter;
+use super::db::{Counter, Sql as _, WriteTx};
 use crate::queues::Filter;
 use crate::{
     Added, DeleteOutcome, Head, LockedHead, Locker, NewRequest, QueueStore, RequestPage, StoreError, StoredRequest,
     Touched, Updated,
 };
 
-pub(super) use self::write::{purge, release_run};
+pub(super) use self::write::purge;
 
 /// Heads up to this length are read on the calling thread.
 const SHORT_HEAD: usize = 200;
@@ -144,17 +147,65 @@ impl QueueStore for Queues {
     }
 
     async fn unlock_all(&self, queue: &StorageId, by: &Locker) -> Result<u64, StoreError> {
-        let (k, by) = (self.key(queue)?, by.clone());
-        self.core.db.write_checked(0, move |tx| write::unlock_all(tx, k, &by)).await
+        let k = self.key(queue)?;
+        let (mut unlocked, mut seen) = (0, None);
+        loop {
+            let by = by.clone();
+            let (more, next) = self.core.db.write_checked(0, move |tx| unlock::of_client(tx, k, &by, seen)).await?;
+            unlocked += more;
+            if next.is_none() {
+                return Ok(unlocked);
+            }
+            seen = next;
+        }
     }
 
     async fn release_run(&self, run: &RunId) -> Result<u64, StoreError> {
-        let run = *run;
-        // Most runs have never locked anything: they cost no write.
-        if !self.core.db.read(|connection| read::has_locked(connection, &run))? {
-            return Ok(0);
+        release_run(&self.core, run).await
+    }
+
+    async fn requeue(&self, queue: &StorageId, how: &Requeue) -> Result<u64, StoreError> {
+        let (k, how) = (self.key(queue)?, Arc::new(how.clone()));
+        let (mut requeued, mut after, mut is_last) = (0, None, false);
+        while !is_last && requeued < how.limit.unwrap_or(u64::MAX) {
+            let batches = match &how.ids {
+                Some(ids) => {
+                    is_last = true;
+                    let ids: Vec<_> = ids.iter().copied().collect();
+                    ids.chunks(walk::BATCH).map(<[_]>::to_vec).collect()
+                }
+                None => {
+                    let how = how.clone();
+                    let find = move |connection: &Connection| walk::find_failed(connection, k, after, &how);
+                    let (batches, next) = self.core.db.snapshot_blocking(find).await?;
+                    (after, is_last) = (next, next.is_none());
+                    batches
+                }
+            };
+            for batch in batches {
+                let (how, most) = (how.clone(), how.limit.unwrap_or(u64::MAX) - requeued);
+                let put_back = move |tx: &mut WriteTx<'_>| walk::put_back(tx, k, &batch, &how, most);
+                requeued += self.core.db.grow_checked(0, put_back).await?;
+            }
         }
-        self.core.db.write(move |tx| release_run(tx, &run)).await
+        Ok(requeued)
+    }
+
+    async fn stats(&self, queue: &StorageId) -> Result<QueueStats, StoreError> {
+        let k = self.key(queue)?;
+        let (mut stats, mut after) = (QueueStats::default(), None);
+        loop {
+            let now = self.core.now();
+            let count = move |connection: &Connection| {
+                let next = walk::count(connection, k, after, now, &mut stats)?;
+                Ok((stats, next))
+            };
+            let (counted, next) = self.core.db.snapshot_blocking(count).await?;
+            if next.is_none() {
+                return Ok(counted);
+            }
+            (stats, after) = (counted, next);
+        }
     }
 
     async fn list(
@@ -172,6 +223,28 @@ impl QueueStore for Queues {
         let (now, after) = (self.core.now(), after.unwrap_or_default().to_owned());
         self.core.db.snapshot_blocking(move |connection| read::list(connection, k, limit, &after, filter, now)).await
     }
+}
+
+/// Gives back everything that a run holds in any queue, and forgets that it was there.
+pub(super) async fn release_run(core: &Core, run: &RunId) -> Result<u64, StoreError> {
+    let run = *run;
+    // Most runs have never locked anything: they cost no write.
+    let queues: Vec<i64> = core
+        .db
+        .read(|connection| connection.all("SELECT k FROM rq_run WHERE run = ?1", [run.as_str()], |row| row.get(0)))?;
+    let mut released = 0;
+    for k in queues {
+        let mut seen = None;
+        loop {
+            let (more, next) = core.db.write(move |tx| unlock::of_run(tx, k, &run, seen)).await?;
+            released += more;
+            if next.is_none() {
+                break;
+            }
+            seen = next;
+        }
+    }
+    Ok(released)
 }
 
 /// Stands for a first client that gave no key: whoever comes next is another.

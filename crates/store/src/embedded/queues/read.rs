@@ -1,7 +1,7 @@
 //! What readers ask of a queue.
 
 use bytes::Bytes;
-use model::{RequestId, RunId, Timestamp};
+use model::{RequestId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::order::Present;
@@ -104,11 +104,6 @@ pub(super) fn list(
         page.items.push(request);
     }
     Ok(page)
-}
-
-/// Whether a run may hold locks in any queue.
-pub(super) fn has_locked(connection: &Connection, run: &RunId) -> Result<bool, StoreError> {
-    Ok(connection.one("SELECT 1 FROM rq_run WHERE run = ?1 LIMIT 1", [run.as_str()], |_| Ok(()))?.is_some())
 }
 
 /// Reads `id, ord, lock_by, body`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{RequestId, RunId, StorageKind, Timestamp};
+use model::{RequestId, Requeue, RunId, StateCounts, StorageKind, Timestamp};
 use proptest::prelude::*;
 
 use crate::conformance::fixtures::{ForeseeableRandom, StoppedClock, fresh, given};
@@ -24,6 +24,7 @@ enum Call {
     Release { key: usize, forefront: bool, by: usize },
     UnlockAll { by: usize },
     ReleaseRun,
+    Requeue { keys: Option<Vec<usize>>, limit: Option<u64>, forefront: bool },
     Wait { secs: i64 },
     JumpBack { secs: i64 },
 }
@@ -36,13 +37,15 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
             .prop_map(|(keys, handled, forefront, by)| Call::Add { keys, handled, forefront, by }),
         3 => (key.clone(), flag, flag, flag, by.clone())
             .prop_map(|(key, handled, forefront, large, by)| Call::Update { key, handled, forefront, large, by }),
-        1 => (keys, by.clone()).prop_map(|(keys, by)| Call::Delete { keys, by }),
+        1 => (keys.clone(), by.clone()).prop_map(|(keys, by)| Call::Delete { keys, by }),
         4 => (1..4usize, secs.clone(), by.clone()).prop_map(|(limit, secs, by)| Call::LockHead { limit, secs, by }),
         3 => (key.clone(), secs.clone(), flag, by.clone())
             .prop_map(|(key, secs, forefront, by)| Call::Prolong { key, secs, forefront, by }),
         3 => (key, flag, by.clone()).prop_map(|(key, forefront, by)| Call::Release { key, forefront, by }),
         1 => by.prop_map(|by| Call::UnlockAll { by }),
         1 => Just(Call::ReleaseRun),
+        2 => (prop::option::of(keys), prop::option::of(0..4u64), flag)
+            .prop_map(|(keys, limit, forefront)| Call::Requeue { keys, limit, forefront }),
         3 => secs.clone().prop_map(|secs| Call::Wait { secs }),
         1 => secs.prop_map(|secs| Call::JumpBack { secs }),
     ];
@@ -80,6 +83,12 @@ enum State {
 struct Request {
     state: State,
     body: Bytes,
+}
+
+impl Request {
+    fn failed(&self) -> bool {
+        matches!(self.state, State::Handled) && String::from_utf8_lossy(&self.body).contains(FAILURE)
+    }
 }
 
 /// The contract, as plainly as can be said.
@@ -253,6 +262,7 @@ impl Bench {
                 }
                 assert_eq!(released, self.model.unlock(|holder| holder.run == Some(run)));
             }
+            Call::Requeue { keys, limit, forefront } => self.requeue(keys, limit, forefront).await,
             Call::Wait { secs } => self.advance(secs * 1000),
             Call::JumpBack { secs } => self.advance(-secs * 1000),
         }
@@ -407,6 +417,28 @@ impl Bench {
         }
     }
 
+    async fn requeue(&mut self, keys: Option<Vec<usize>>, limit: Option<u64>, forefront: bool) {
+        let ids = keys.map(|keys| keys.into_iter().map(id).collect());
+        let how = Requeue { ids, limit, forefront, ..Requeue::default() };
+        let requeued = self.store.queues.requeue(&self.queue, &how).await.unwrap();
+
+        let failed = self.model.requests.iter().filter(|(_, request)| request.failed());
+        let is_meant = |id: &RequestId| how.ids.as_ref().is_none_or(|ids| ids.contains(id));
+        let meant: Vec<_> = failed.map(|(id, _)| *id).filter(is_meant).collect();
+        if limit != Some(0) && (how.ids.is_some() || !meant.is_empty()) {
+            self.model.enter(None);
+        }
+        let meant = &meant[..meant.len().min(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap()))];
+        assert_eq!(requeued, meant.len() as u64);
+        for id in meant {
+            let state = State::Pending(self.model.place(forefront, self.model.now()));
+            let request = self.model.requests.get_mut(id).unwrap();
+            let body = String::from_utf8(request.body.to_vec()).unwrap().replace(FAILURE, "");
+            *request = Request { state, body: body.into() };
+            self.model.touch();
+        }
+    }
+
     /// Whatever can be read is as the model has it.
     async fn check(&mut self) {
         let by = self.clients[0].clone();
@@ -468,7 +500,21 @@ impl Bench {
         assert_eq!(counters.items, requests.len() as u64);
         let handled = requests.clone().filter(|request| matches!(request.state, State::Handled)).count();
         assert_eq!(counters.handled, handled as u64);
-        assert_eq!(counters.stats.storage_bytes, requests.map(|request| request.body.len() as u64).sum::<u64>());
+        let bytes = requests.clone().map(|request| request.body.len() as u64).sum::<u64>();
+        assert_eq!(counters.stats.storage_bytes, bytes);
+
+        let mut expected = StateCounts::default();
+        for request in requests {
+            match request.state {
+                State::Pending(_) => expected.pending += 1,
+                State::Locked { .. } => expected.locked += 1,
+                State::Handled => expected.handled += 1,
+            }
+            expected.failed += u64::from(request.failed());
+        }
+        let stats = queues.stats(&self.queue).await.unwrap();
+        assert_eq!(stats.all(), expected);
+        assert_eq!(stats.hosts(1).0.iter().map(|(_, counts)| counts.total()).sum::<u64>(), expected.total());
     }
 }
 
@@ -480,8 +526,13 @@ fn id(key: usize) -> RequestId {
     RequestId::of(&unique_key(key))
 }
 
+/// What a handled request with an odd key has in its body: such requests failed.
+const FAILURE: &str = r#","handledAt":"2026-08-31T09:13:25.000Z","errorMessages":["x"]"#;
+
 fn request(key: usize, handled: bool, large: bool) -> NewRequest {
     let padding = "x".repeat(if large { 5000 } else { key });
+    let url = unique_key(key);
+    let end = if handled && key % 2 == 1 { FAILURE } else { "" };
     NewRequest {
         id: id(key),
         unique_key: unique_key(key),
@@ -489,7 +540,7 @@ fn request(key: usize, handled: bool, large: bool) -> NewRequest {
         method: "GET".to_owned(),
         retry_count: 0,
         handled_at: handled.then(|| Timestamp::from_millis(START)),
-        body: format!("{{\"uniqueKey\":\"{}\",\"padding\":\"{padding}\"}}", unique_key(key)).into(),
+        body: format!(r#"{{"uniqueKey":"{url}","url":"{url}","padding":"{padding}"{end}}}"#).into(),
     }
 }
 
@@ -549,6 +600,88 @@ mod on_disk {
         let other = Locker { client_key: Some("b".to_owned()), run: None };
         store.queues.head(&queue, 1, &other).await.unwrap();
         assert!(store.storages.counters(&queue).await.unwrap().had_multiple_clients);
+    }
+
+    /// More than one step of anything that goes on in steps.
+    const MANY: usize = 2300;
+
+    async fn given_many(store: &Store, handled: bool) -> model::StorageId {
+        let queue = given(store, StorageKind::RequestQueue).await;
+        let requests = (0..MANY).map(|key| request(key, handled, key % 100 == 1)).collect();
+        store.queues.add(&queue, requests, false, &Locker::default()).await.unwrap();
+        queue
+    }
+
+    #[tokio::test]
+    async fn all_that_failed_comes_back_in_as_many_steps_as_it_takes() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(StoppedClock::default()));
+        let store = open(dir.path(), &clock).await;
+        let queue = given_many(&store, true).await;
+        let failed = MANY as u64 / 2;
+        let counts = StateCounts { pending: 0, locked: 0, handled: MANY as u64, failed };
+        assert_eq!(store.queues.stats(&queue).await.unwrap().all(), counts);
+
+        let some = Requeue { limit: Some(700), ..Requeue::default() };
+        assert_eq!(store.queues.requeue(&queue, &some).await.unwrap(), 700);
+        drop(store);
+        let store = open(dir.path(), &clock).await;
+        let counts = StateCounts { pending: 700, locked: 0, handled: MANY as u64 - 700, failed: failed - 700 };
+        assert_eq!(store.queues.stats(&queue).await.unwrap().all(), counts);
+        assert_eq!(store.queues.requeue(&queue, &Requeue::default()).await.unwrap(), failed - 700);
+        assert_eq!(store.queues.requeue(&queue, &Requeue::default()).await.unwrap(), 0);
+
+        let counters = store.storages.counters(&queue).await.unwrap();
+        assert_eq!((counters.items, counters.handled), (MANY as u64, failed));
+        let by = Locker { client_key: Some("a".to_owned()), run: None };
+        assert_eq!(store.queues.head(&queue, MANY, &by).await.unwrap().items.len() as u64, failed);
+        let bodies: usize = (0..MANY).map(|key| request(key, key % 2 == 0, key % 100 == 1).body.len()).sum();
+        assert_eq!(counters.stats.storage_bytes, bodies as u64);
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_is_added_once_while_others_use_the_queue() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(StoppedClock::default()));
+        let store = open(dir.path(), &clock).await;
+        let queue = given_many(&store, true).await;
+        let by = Locker { client_key: Some("a".to_owned()), run: None };
+
+        let (all, twice, locked) = tokio::join!(
+            async { store.queues.requeue(&queue, &Requeue::default()).await.unwrap() },
+            async { store.queues.requeue(&queue, &Requeue::default()).await.unwrap() },
+            async {
+                let mut locked = Vec::new();
+                // A crawler that waits for work gets it as soon as it is there.
+                while locked.len() < 100 {
+                    let head = store.queues.lock_head(&queue, 25, 60_000, &by).await.unwrap();
+                    locked.extend(head.items.into_iter().map(|item| item.id));
+                }
+                locked
+            },
+        );
+
+        assert_eq!(all + twice, MANY as u64 / 2);
+        let counts = store.queues.stats(&queue).await.unwrap().all();
+        let locked = locked.len() as u64;
+        assert_eq!((counts.locked, counts.pending), (locked, MANY as u64 / 2 - locked));
+    }
+
+    #[tokio::test]
+    async fn any_number_of_locks_is_given_back_and_those_of_others_stay() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(StoppedClock::default()));
+        let store = open(dir.path(), &clock).await;
+        let queue = given_many(&store, false).await;
+        let run: RunId = fresh();
+        let client = |key: &str, run| Locker { client_key: Some(key.to_owned()), run };
+        let before = head(&store, &queue).await;
+        store.queues.lock_head(&queue, MANY - 100, 60_000, &client("a", None)).await.unwrap();
+        store.queues.lock_head(&queue, 40, 60_000, &client("b", Some(run))).await.unwrap();
+
+        assert_eq!(store.queues.unlock_all(&queue, &client("a", None)).await.unwrap(), MANY as u64 - 100);
+
+        assert_eq!(head(&store, &queue).await, before);
+        assert_eq!(store.queues.stats(&queue).await.unwrap().all().locked, 40);
+        assert_eq!(store.queues.release_run(&run).await.unwrap(), 40);
+        assert_eq!(store.queues.stats(&queue).await.unwrap().all().pending, MANY as u64);
     }
 
     #[tokio::test]

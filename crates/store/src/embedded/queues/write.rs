@@ -11,19 +11,19 @@ use crate::embedded::db::{Counter, Sql as _, WriteTx};
 use crate::{Added, DeleteOutcome, HeadItem, LockedHead, Locker, NewRequest, Noun, StoreError, Updated};
 
 /// Bodies up to this size stand in the row of their request, so that rows stay within a page.
-const SMALL_BODY: usize = 1024;
+pub(super) const SMALL_BODY: usize = 1024;
 
 /// A queue while an operation changes it.
-struct Visit<'t, 'c> {
-    tx: &'t mut WriteTx<'c>,
-    k: i64,
+pub(super) struct Visit<'t, 'c> {
+    pub(super) tx: &'t mut WriteTx<'c>,
+    pub(super) k: i64,
     /// Written back by [`end`](Self::end).
-    counter: Counter,
-    present: Present,
+    pub(super) counter: Counter,
+    pub(super) present: Present,
 }
 
 impl<'t, 'c> Visit<'t, 'c> {
-    fn begin(tx: &'t mut WriteTx<'c>, k: i64) -> Result<Self, StoreError> {
+    pub(super) fn begin(tx: &'t mut WriteTx<'c>, k: i64) -> Result<Self, StoreError> {
         let mut counter = *tx.counter(k)?;
         let present = Present::enter(&mut counter, tx.now());
         counter.accessed_at = counter.accessed_at.max(tx.now());
@@ -31,13 +31,18 @@ impl<'t, 'c> Visit<'t, 'c> {
     }
 
     /// Notes that something changed, locks included (`S26`).
-    fn touch(&mut self) {
+    pub(super) fn touch(&mut self) {
         self.counter.touch(self.tx.now());
     }
 
-    fn end(self) -> Result<(), StoreError> {
+    pub(super) fn end(self) -> Result<(), StoreError> {
         *self.tx.counter_mut(self.k)? = self.counter;
         Ok(())
+    }
+
+    /// The next place at the end, or in front of all others.
+    pub(super) fn next_place(&mut self, forefront: bool) -> i64 {
+        next_place(&mut self.counter, forefront)
     }
 
     fn find(&self, request: &RequestId) -> Result<Option<Found>, StoreError> {
@@ -91,7 +96,7 @@ impl<'t, 'c> Visit<'t, 'c> {
         let Some(ord) = found.ord.filter(|_| !self.is_anothers(&found, by)) else {
             return Ok(Err(StoreError::HandledOrLocked));
         };
-        let number = next_place(&mut self.counter, false);
+        let number = self.next_place(false);
         let end = self.present.locked(millis, number, forefront);
         if self.is_locked(&found) {
             // It stays the client's when its run prolongs it, and the other way round.
@@ -119,7 +124,7 @@ impl<'t, 'c> Visit<'t, 'c> {
             return Ok(Err(StoreError::HandledOrLocked));
         }
         if self.is_locked(&found) {
-            let place = next_place(&mut self.counter, forefront);
+            let place = self.next_place(forefront);
             self.tx.run(
                 "UPDATE rq SET ord = ?2, place = NULL, lock_by = NULL, lock_run = NULL WHERE r = ?1",
                 params![found.r, place],
@@ -137,33 +142,6 @@ impl<'t, 'c> Visit<'t, 'c> {
         )?;
         Ok(())
     }
-
-    /// Puts every request whose live lock `is_meant` back to where it stood.
-    fn unlock(&mut self, is_meant: impl Fn(Option<&str>, Option<&str>) -> bool) -> Result<u64, StoreError> {
-        let locked: Vec<i64> = self
-            .tx
-            .all(
-                "SELECT r, lock_by, lock_run FROM rq WHERE k = ?1 AND ord <= -?2
-                 UNION ALL SELECT r, lock_by, lock_run FROM rq WHERE k = ?1 AND ord >= ?2",
-                params![self.k, self.present.horizon()],
-                |row| {
-                    let by = row.get_ref(1)?.as_str_or_null()?;
-                    let run = row.get_ref(2)?.as_str_or_null()?;
-                    Ok(if is_meant(by, run) { Some(row.get(0)?) } else { None })
-                },
-            )?
-            .into_iter()
-            .flatten()
-            .collect();
-        for r in &locked {
-            self.tx
-                .run("UPDATE rq SET ord = place, place = NULL, lock_by = NULL, lock_run = NULL WHERE r = ?1", [r])?;
-        }
-        if !locked.is_empty() {
-            self.touch();
-        }
-        Ok(locked.len() as u64)
-    }
 }
 
 /// A request that is there, without its content.
@@ -176,7 +154,7 @@ struct Found {
 }
 
 /// Whether `by` is the client or the run that holds a lock (`Q44`, `Q48`).
-fn holds(by: &Locker, lock_by: Option<&str>, lock_run: Option<&str>) -> bool {
+pub(super) fn holds(by: &Locker, lock_by: Option<&str>, lock_run: Option<&str>) -> bool {
     let same_client = by.client_key.is_some() && by.client_key.as_deref() == lock_by;
     let same_run = by.run.is_some() && by.run.as_ref().map(RunId::as_str) == lock_run;
     same_client || same_run
@@ -293,7 +271,7 @@ pub(super) fn lock_head(
     // Locks that end together give their requests back in the order of the head; in front that means: the first one last.
     let in_front = free.partition_point(|(_, ord, _)| *ord < 0);
     for (r, ord, _) in free[..in_front].iter().rev().chain(&free[in_front..]) {
-        let number = next_place(&mut visit.counter, false);
+        let number = visit.next_place(false);
         let end = visit.present.locked(millis, number, *ord < 0);
         visit.lock(*r, end, *ord, by)?;
     }
@@ -350,34 +328,6 @@ pub(super) fn release(
     Ok(outcome)
 }
 
-/// Gives back all that the client or its run holds in a queue (`Q52`).
-pub(super) fn unlock_all(tx: &mut WriteTx<'_>, k: i64, by: &Locker) -> Result<u64, StoreError> {
-    let mut visit = Visit::begin(tx, k)?;
-    count_client(&mut visit.counter, by);
-    let unlocked = visit.unlock(|lock_by, lock_run| holds(by, lock_by, lock_run))?;
-    visit.end()?;
-    Ok(unlocked)
-}
-
-/// Gives back all that a run holds anywhere.
-pub(in crate::embedded) fn release_run(tx: &mut WriteTx<'_>, run: &RunId) -> Result<u64, StoreError> {
-    let queues: Vec<i64> = tx.all("SELECT k FROM rq_run WHERE run = ?1", [run.as_str()], |row| row.get(0))?;
-    let mut unlocked = 0;
-    for k in queues {
-        match Visit::begin(tx, k) {
-            Ok(mut visit) => {
-                unlocked += visit.unlock(|_, lock_run| lock_run == Some(run.as_str()))?;
-                visit.end()?;
-            }
-            // The queue was deleted meanwhile, and its locks with it.
-            Err(StoreError::NotFound(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    tx.run("DELETE FROM rq_run WHERE run = ?1", [run.as_str()])?;
-    Ok(unlocked)
-}
-
 /// Removes up to `limit` requests of a queue that was deleted and tells how many; fewer than `limit` means that none is left.
 pub(in crate::embedded) fn purge(connection: &Connection, k: i64, limit: usize) -> Result<usize, StoreError> {
     connection.run(
@@ -409,7 +359,7 @@ fn insert(visit: &mut Visit<'_, '_>, request: &NewRequest, forefront: bool) -> R
         return Ok(false);
     }
     if columns.small_body.is_none() {
-        put_large_body(visit.tx, visit.tx.last_insert_rowid(), request)?;
+        put_large_body(visit.tx, visit.tx.last_insert_rowid(), &request.body)?;
     }
     visit.counter.items += 1;
     visit.counter.handled += u64::from(ord.is_none());
@@ -426,7 +376,7 @@ fn replace(visit: &mut Visit<'_, '_>, found: &Found, request: &NewRequest, foref
         params![found.r, ord, request.retry_count, columns.method, columns.unique_key, request.url, columns.small_body],
     )?;
     if columns.small_body.is_none() {
-        put_large_body(visit.tx, found.r, request)?;
+        put_large_body(visit.tx, found.r, &request.body)?;
     } else if found.size > SMALL_BODY as u64 {
         visit.tx.run("DELETE FROM rq_body WHERE r = ?1", [found.r])?;
     }
@@ -438,11 +388,11 @@ fn replace(visit: &mut Visit<'_, '_>, found: &Found, request: &NewRequest, foref
 
 /// Where a request that comes as `request` will stand: nowhere if it is handled (`Q16`, `Q27`).
 fn new_place(visit: &mut Visit<'_, '_>, request: &NewRequest, forefront: bool) -> Option<i64> {
-    request.handled_at.is_none().then(|| next_place(&mut visit.counter, forefront))
+    request.handled_at.is_none().then(|| visit.next_place(forefront))
 }
 
-fn put_large_body(connection: &Connection, r: i64, request: &NewRequest) -> Result<(), StoreError> {
-    connection.run("INSERT OR REPLACE INTO rq_body (r, body) VALUES (?1, ?2)", params![r, &request.body[..]])?;
+pub(super) fn put_large_body(connection: &Connection, r: i64, body: &[u8]) -> Result<(), StoreError> {
+    connection.run("INSERT OR REPLACE INTO rq_body (r, body) VALUES (?1, ?2)", params![r, body])?;
     Ok(())
 }
 

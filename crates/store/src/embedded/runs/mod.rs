@@ -131,12 +131,14 @@ impl RunStore for Runs {
             tx.run("DELETE FROM run WHERE k = ?1", [k])?;
             tx.run("DELETE FROM run_once WHERE run_id = ?1", [id.as_str()])?;
             count(tx, &run, -1)?;
-            queues::release_run(tx, &id)?;
+            tx.run("DELETE FROM rq_run WHERE run = ?1", [id.as_str()])?;
             storages::delete_of_run(&jobs.core, tx, &id)?;
             let log = logs::delete(&jobs.core, tx, &JobLog::Run(id))?;
             tx.after_commit(move || jobs.runs.remove(&id));
             Ok(log)
         };
+        // What it locked was given back when it ended, unless that failed.
+        queues::release_run(self.core(), &id).await?;
         let log = self.core().db.write(delete).await?;
         logs::remove_files(vec![log]).await;
         Ok(())
