@@ -25,7 +25,7 @@ pub struct Requeue {
     /// Only these.
     pub ids: Option<BTreeSet<RequestId>>,
     /// Only those of URLs with one of these hosts, in lower case.
-    pub hosts: Option<Vec<String>>,
+    pub hosts: Option<BTreeSet<String>>,
     /// Only those with one of these methods; case does not count.
     pub methods: Option<Vec<String>>,
     /// Only those with an error message in which this stands.
@@ -66,7 +66,7 @@ impl Requeue {
     }
 
     fn selects_outline(&self, outline: &Outline<'_>) -> bool {
-        let is_host = |hosts: &Vec<String>| host_of(&outline.url).is_some_and(|host| hosts.contains(&host));
+        let is_host = |hosts: &BTreeSet<String>| host_of(&outline.url).is_some_and(|host| hosts.contains(&host));
         let is_method = |methods: &Vec<String>| methods.iter().any(|one| one.eq_ignore_ascii_case(outline.method()));
         outline.failed()
             && outline.retry_count() >= self.min_retry_count
@@ -290,14 +290,15 @@ mod tests {
     #[test]
     fn all_conditions_must_hold() {
         let failed = body(true, r#"["Error: net\u0020timeout",{"code":5}]"#, "6");
-        let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+        let set = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
         let any = Requeue::default;
 
         for (requeue, selected) in [
             (any(), true),
-            (Requeue { hosts: texts(&["other", "shop.example.com"]), ..any() }, true),
-            (Requeue { hosts: texts(&["example.com"]), ..any() }, false),
-            (Requeue { hosts: texts(&[]), ..any() }, false),
+            (Requeue { hosts: set(&["other", "shop.example.com"]), ..any() }, true),
+            (Requeue { hosts: set(&["example.com"]), ..any() }, false),
+            (Requeue { hosts: set(&[]), ..any() }, false),
             (Requeue { methods: texts(&["post"]), ..any() }, true),
             (Requeue { methods: texts(&["GET"]), ..any() }, false),
             (Requeue { error_contains: Some("net timeout".to_owned()), ..any() }, true),

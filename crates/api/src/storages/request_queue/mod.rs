@@ -7,7 +7,9 @@ mod list;
 mod lock;
 mod reclaims;
 mod request;
+mod requeue;
 mod single;
+mod stats;
 
 use axum::routing::{get, post, put};
 
@@ -24,5 +26,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("/requests/{requestId}/lock", put(lock::prolong).delete(lock::release)),
         ("/head", get(head::show)),
         ("/head/lock", post(head::lock)),
+        ("/x-requeue", post(requeue::requeue)),
+        ("/x-stats", get(stats::show)),
     ]
 }
