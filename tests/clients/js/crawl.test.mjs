@@ -35,6 +35,37 @@ test('two crawlers on one queue share the work without doing any of it twice', a
     assert.equal((await server.client.requestQueue(await idOf('requestQueues', 'shared')).get()).hadMultipleClients, true);
 });
 
+test('what failed is crawled once more when it is requeued, and nothing else', async () => {
+    const site = await startSite(PAGES);
+    const broken = Array.from({ length: PAGES }, (_, number) => number).filter(isBroken);
+    await crawl('again', site.url);
+    const queue = `${server.url}/v2/request-queues/${await idOf('requestQueues', 'again')}`;
+    const stats = await call('GET', `${queue}/x-stats`);
+    assert.deepEqual(stats.requests, { total: PAGES, pending: 0, locked: 0, handled: PAGES, failed: broken.length });
+    assert.deepEqual(stats.hosts.map(({ host, failed }) => [host, failed]), [['127.0.0.1', broken.length]]);
+    assert.equal(stats.retryHistogram[3], broken.length);
+
+    site.mend();
+    const { requeuedCount } = await call('POST', `${queue}/x-requeue`, { hosts: ['127.0.0.1'], resetRetryCount: true });
+    assert.equal(requeuedCount, broken.length);
+    const asked = new Map(site.hits);
+    const figures = await crawl('again', site.url);
+
+    assert.deepEqual(figures, { requestsFinished: broken.length, requestsFailed: 0 });
+    const moreHits = [...site.hits].filter(([number, hits]) => hits !== asked.get(number));
+    assert.deepEqual(moreHits.map(([number, hits]) => [number, hits - asked.get(number)]).sort(([a], [b]) => a - b), broken.map((number) => [number, 1]));
+    const after = await call('GET', `${queue}/x-stats`);
+    assert.deepEqual(after.requests, { total: PAGES, pending: 0, locked: 0, handled: PAGES, failed: 0 });
+    assert.equal((await call('POST', `${queue}/x-requeue`)).requeuedCount, 0);
+});
+
+async function call(method, url, body) {
+    const headers = { authorization: `Bearer ${server.token}`, 'content-type': 'application/json' };
+    const response = await fetch(url, { method, headers, body: body && JSON.stringify(body) });
+    assert.equal(response.status, 200);
+    return (await response.json()).data;
+}
+
 async function crawl(name, url) {
     const env = {
         PATH: process.env.PATH,

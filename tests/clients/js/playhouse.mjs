@@ -80,23 +80,27 @@ export function cliFor(server) {
 
 /**
  * A site of `pages` pages, each linking to the next two; every seventh page fails twice before it answers, and every
- * fiftieth never does. Counts what it was asked for.
+ * fiftieth never does until the site is mended. Counts what it was asked for.
  */
 export async function startSite(pages) {
     const hits = new Map();
+    let mended = false;
     const site = createServer((request, response) => {
         const number = Number(new URL(request.url, 'http://site').pathname.slice(1) || 0);
         const hit = (hits.get(number) ?? 0) + 1;
         hits.set(number, hit);
         if (!(number < pages)) return response.writeHead(404).end();
-        if (isBroken(number) || (number % 7 === 6 && hit <= 2)) return response.writeHead(500).end('try again');
+        if ((isBroken(number) && !mended) || (number % 7 === 6 && hit <= 2)) return response.writeHead(500).end('try again');
         const links = [2 * number + 1, 2 * number + 2].filter((next) => next < pages).map((next) => `<a href="/${next}">${next}</a>`);
         response.writeHead(200, { 'content-type': 'text/html' });
         response.end(`<!doctype html><title>Page ${number}</title><h1>Page ${number}</h1>${links.join(' ')}`);
     });
     await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
     site.unref();
-    return { url: `http://127.0.0.1:${site.address().port}`, hits };
+    const mend = () => {
+        mended = true;
+    };
+    return { url: `http://127.0.0.1:${site.address().port}`, hits, mend };
 }
 
 /** Leaves only, so that a page that never answers hides no others: those beyond half of the pages have no links. */
