@@ -1,7 +1,8 @@
 //! Requests that failed for good, and how they come back.
 //!
 //! A queue itself knows no failures: crawlers mark what they gave up on as handled. What they note beside tells it apart
-//! from what worked.
+//! from what worked: some write down a state; all of them keep one error message for each try that failed and count each
+//! try but the first as a retry, so that one message too many means that the last try failed, too.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -43,7 +44,7 @@ pub struct Requeue {
 /// A failed request as it goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revived {
-    /// The stored JSON object without any trace of the failure.
+    /// The stored JSON object as it was before its last try, or before the first.
     pub body: Vec<u8>,
     /// The retries that it has now.
     pub retry_count: u32,
@@ -60,7 +61,11 @@ impl Requeue {
         let outline = Outline::read(body).filter(|outline| self.selects_outline(outline))?;
         let members: Members<'_> = serde_json::from_slice(body).ok()?;
         let mut revived = Vec::with_capacity(body.len());
-        write_object(&mut revived, members, |name, value| self.revive_member(name, value));
+        write_object(&mut revived, members, |name, value| match name {
+            "errorMessages" if self.reset_retry_count => None,
+            "errorMessages" => outline.errors_before_the_last_try().map(Cow::Owned),
+            _ => self.revive_member(name, value),
+        });
         let retry_count = if self.reset_retry_count { 0 } else { outline.retry_count() };
         Some(Revived { body: revived, retry_count })
     }
@@ -72,12 +77,15 @@ impl Requeue {
             && outline.retry_count() >= self.min_retry_count
             && self.methods.as_ref().is_none_or(is_method)
             && self.hosts.as_ref().is_none_or(is_host)
-            && self.error_contains.as_ref().is_none_or(|part| outline.errors().iter().any(|error| error.contains(part)))
+            && self
+                .error_contains
+                .as_ref()
+                .is_none_or(|part| outline.errors().iter().any(|error| mentions(error, part)))
     }
 
     fn revive_member<'a>(&self, name: &str, value: &'a RawValue) -> Option<Cow<'a, str>> {
         match name {
-            "handledAt" | "errorMessages" => None,
+            "handledAt" => None,
             "retryCount" if self.reset_retry_count => Some(Cow::Borrowed("0")),
             "userData" => Some(edited(value, |name, value| match name {
                 "__crawlee" => Some(edited(value, |name, value| match name {
@@ -138,8 +146,9 @@ impl<'a> Outline<'a> {
         }
         match self.crawler_state() {
             Some(ERROR) => true,
-            Some(ERROR_HANDLER) | None => self.has_errors(),
+            Some(ERROR_HANDLER) => !self.errors().is_empty(),
             Some(_) => false,
+            None => self.errors().len() > self.retry_count() as usize,
         }
     }
 
@@ -159,17 +168,22 @@ impl<'a> Outline<'a> {
         crawlee.state.map(RawValue::get)
     }
 
-    fn has_errors(&self) -> bool {
-        let inside = self.error_messages.and_then(|raw| raw.get().strip_prefix('[')?.strip_suffix(']'));
-        inside.is_some_and(|elements| !elements.trim().is_empty())
+    fn errors(&self) -> Vec<&'a RawValue> {
+        self.error_messages.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     }
 
-    fn errors(&self) -> Vec<String> {
-        let elements: Vec<&RawValue> =
-            self.error_messages.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-        // A crawler may note anything; what is no text is searched as it stands.
-        elements.iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())).collect()
+    /// The messages of those tries that count as retries, as an array; the last one goes in any case.
+    fn errors_before_the_last_try(&self) -> Option<String> {
+        let errors = self.errors();
+        let kept = errors.len().saturating_sub(1).min(self.retry_count() as usize);
+        let texts: Vec<&str> = errors[..kept].iter().map(|raw| raw.get()).collect();
+        (!texts.is_empty()).then(|| format!("[{}]", texts.join(",")))
     }
+}
+
+/// Whether an error message has `part` in it. A crawler may note anything; what is no text is searched as it stands.
+fn mentions(error: &RawValue, part: &str) -> bool {
+    serde_json::from_str::<String>(error.get()).map_or_else(|_| error.get().contains(part), |text| text.contains(part))
 }
 
 /// The object `raw` with each member as `edit` has it, `None` leaving it out; anything else as it stands.
@@ -250,7 +264,8 @@ mod tests {
             // It failed at first and worked in the end.
             (true, r#"["e"]"#, "4", false),
             (true, r#"["e"]"#, "7", false),
-            (true, r#"["e"]"#, "null", true),
+            (true, r#"["1","2","3","4"]"#, "null", true),
+            (true, r#"["1","2","3"]"#, "null", false),
             (true, "[]", "null", false),
             (true, "\"text\"", "null", false),
         ] {
@@ -285,6 +300,19 @@ mod tests {
             String::from_utf8(reset.body).unwrap(),
             r#"{"uniqueKey":"k","url":"https://Ada:x@Shop.example.com:8080/a?b","method":"POST","retryCount":0,"userData":{"a":1,"__crawlee":{"state":0,"maxRetries":3}},"x":[1, 2]}"#
         );
+    }
+
+    #[test]
+    fn a_request_that_fails_or_works_after_it_went_back_is_known_again() {
+        let failed = body(true, r#"["1",{"a": 2},"3","4"]"#, "null");
+        let revived = Requeue::default().revive(failed.as_bytes()).unwrap();
+        let text = String::from_utf8(revived.body).unwrap();
+        assert!(text.contains(r#""retryCount":3,"errorMessages":["1",{"a": 2},"3"],"#), "{text}");
+
+        let handled = |errors: &str| text.replace(r#""3"],"#, &format!(r#"{errors}],"handledAt":"2026-08-31","#));
+        let handled = |errors: &str| handled(errors).replace(r#""state":0"#, r#""state":null"#);
+        assert!(has_failed(handled(r#""3","5""#).as_bytes()));
+        assert!(!has_failed(handled(r#""3""#).as_bytes()));
     }
 
     #[test]
