@@ -6,6 +6,7 @@ mod bulk;
 mod datasets;
 mod export;
 mod load;
+mod queue;
 mod run_start;
 mod sealed;
 mod server;
@@ -34,6 +35,8 @@ pub enum Subject {
     Disk,
     /// The deletion of a large dataset.
     Delete,
+    /// Heads, locks and additions on a long queue, and its deletion beside other work.
+    Queue,
 }
 
 /// Measures `only` these, or everything.
@@ -55,6 +58,7 @@ pub fn run(only: &[Subject]) -> anyhow::Result<()> {
             Subject::Datasets => datasets::measure()?,
             Subject::Disk => sealed::measure_disk()?,
             Subject::Delete => sealed::measure_delete()?,
+            Subject::Queue => queue::measure()?,
         }
     }
     Ok(())
