@@ -13,6 +13,12 @@ use crate::{Head, HeadItem, RequestPage, StoreError, StoredRequest};
 /// Bytes of bodies after which a page of requests ends early.
 const PAGE_BYTES: usize = 32 * 1024 * 1024;
 
+/// Requests that a page looks at when most of them may not be what is asked for.
+const PAGE_ROWS: usize = 20_000;
+
+/// What is behind every id.
+const BEHIND_ALL: &str = "~";
+
 /// The first pending requests (`Q35`).
 pub(super) fn head(connection: &Connection, k: i64, limit: usize, now: Timestamp) -> Result<Head, StoreError> {
     let counter = Counter::load(connection, k)?;
@@ -58,6 +64,8 @@ pub(super) fn get(
 }
 
 /// Requests by id (`Q54`, `Q58`).
+///
+/// Those that the filter leaves out are passed over, but no more than [`PAGE_ROWS`] at once.
 pub(super) fn list(
     connection: &Connection,
     k: i64,
@@ -68,18 +76,21 @@ pub(super) fn list(
 ) -> Result<RequestPage, StoreError> {
     let counter = Counter::load(connection, k)?;
     let present = Present::of(&counter, now);
+    let end = if filter.pending { id_after(connection, k, after, PAGE_ROWS)? } else { None };
     let sql = match (filter.locked, filter.pending) {
         (false, false) => {
             "SELECT id, ord, lock_by, coalesce(body, (SELECT body FROM rq_body WHERE rq_body.r = rq.r))
-             FROM rq WHERE k = ?1 AND id > ?2 AND ?3 > 0 ORDER BY id LIMIT ?4"
+             FROM rq WHERE k = ?1 AND id > ?2 AND id <= ?5 AND ?3 > 0 ORDER BY id LIMIT ?4"
         }
         (true, true) => {
             "SELECT id, ord, lock_by, coalesce(body, (SELECT body FROM rq_body WHERE rq_body.r = rq.r))
-             FROM rq INDEXED BY rq_id WHERE k = ?1 AND id > ?2 AND ?3 > 0 AND ord IS NOT NULL ORDER BY id LIMIT ?4"
+             FROM rq INDEXED BY rq_id WHERE k = ?1 AND id > ?2 AND id <= ?5 AND ?3 > 0 AND ord IS NOT NULL
+             ORDER BY id LIMIT ?4"
         }
         (false, true) => {
             "SELECT id, ord, lock_by, coalesce(body, (SELECT body FROM rq_body WHERE rq_body.r = rq.r))
-             FROM rq INDEXED BY rq_id WHERE k = ?1 AND id > ?2 AND ord > -?3 AND ord < ?3 ORDER BY id LIMIT ?4"
+             FROM rq INDEXED BY rq_id WHERE k = ?1 AND id > ?2 AND id <= ?5 AND ord > -?3 AND ord < ?3
+             ORDER BY id LIMIT ?4"
         }
         // Locks are few, however many requests there are: they are found at both ends of the order.
         (true, false) => {
@@ -87,12 +98,13 @@ pub(super) fn list(
              FROM rq WHERE r IN (
                  SELECT r FROM rq WHERE k = ?1 AND ord <= -?3
                  UNION ALL SELECT r FROM rq WHERE k = ?1 AND ord >= ?3)
-             AND id > ?2 ORDER BY id LIMIT ?4"
+             AND id > ?2 AND id <= ?5 ORDER BY id LIMIT ?4"
         }
     };
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![k, after, present.horizon(), limit.saturating_add(1)])?;
-    let mut page = RequestPage::default();
+    let upto = end.as_ref().map_or(BEHIND_ALL, RequestId::as_str);
+    let mut rows = statement.query(params![k, after, present.horizon(), limit.saturating_add(1), upto])?;
+    let mut page = RequestPage { items: Vec::new(), next: end };
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         if page.items.len() == limit || bytes > PAGE_BYTES {
@@ -104,6 +116,12 @@ pub(super) fn list(
         page.items.push(request);
     }
     Ok(page)
+}
+
+/// The id of the request that is `rows` behind another; `None` if there are not so many.
+fn id_after(connection: &Connection, k: i64, after: &str, rows: usize) -> Result<Option<RequestId>, StoreError> {
+    let sql = "SELECT id FROM rq WHERE k = ?1 AND id > ?2 ORDER BY id LIMIT 1 OFFSET ?3";
+    connection.one(sql, params![k, after, rows - 1], |row| request_id(row, 0))
 }
 
 /// Reads `id, ord, lock_by, body`.

@@ -666,6 +666,29 @@ mod on_disk {
     }
 
     #[tokio::test]
+    async fn a_list_gets_past_any_number_of_requests_that_are_not_asked_for() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(StoppedClock::default()));
+        let store = open(dir.path(), &clock).await;
+        let queue = given(&store, StorageKind::RequestQueue).await;
+        let requests = (0..25_000).map(|key| request(key, key != 9, false)).collect();
+        store.queues.add(&queue, requests, false, &Locker::default()).await.unwrap();
+
+        for filter in [RequestFilter { pending: true, locked: false }, RequestFilter { pending: true, locked: true }] {
+            let (mut found, mut after, mut pages) = (Vec::new(), None::<RequestId>, 0);
+            loop {
+                let start = after.as_ref().map(RequestId::as_str);
+                let page = store.queues.list(&queue, 10, start, filter, None).await.unwrap();
+                found.extend(page.items.iter().map(|request| request.id));
+                (after, pages) = (page.next, pages + 1);
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!((found, pages), (vec![id(9)], 2));
+        }
+    }
+
+    #[tokio::test]
     async fn any_number_of_locks_is_given_back_and_those_of_others_stay() {
         let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(StoppedClock::default()));
         let store = open(dir.path(), &clock).await;
