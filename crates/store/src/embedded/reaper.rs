@@ -12,7 +12,7 @@ use crate::StoreError;
 
 use model::StorageKind;
 
-/// Rows that one step takes away.
+/// Most rows that one step takes away.
 const STEP: usize = 2000;
 /// The same on a full disk, where the write-ahead log has little room.
 const SHORT_STEP: usize = 200;
