@@ -569,3 +569,47 @@ async fn the_stats_of_a_queue_count_states_hosts_and_retries() {
     assert_eq!(stats["retryHistogram"], json!([3, 1, 0, 3, 0, 1]));
     assert_eq!(server.get(&path).await.data()["hadMultipleClients"], false);
 }
+
+#[tokio::test]
+async fn pages_end_exactly_and_take_any_cursor_that_names_a_place() {
+    let (server, path) = given_queue().await;
+    let requests: Vec<_> = (0..20).map(|n| request(&format!("k{n}"))).collect();
+    server.post(&format!("{path}/requests/batch?clientKey=tester")).json(json!(requests)).await.expect(201);
+    let list = format!("{path}/requests");
+    let ids = keys(&server.get(&list).await.data()["items"], "id");
+
+    let first = server.get(&format!("{list}?limit=10")).await.expect(200).data();
+    let cursor = first["nextCursor"].as_str().expect("more remain").to_owned();
+    let second = server.get(&format!("{list}?limit=10&cursor={cursor}")).await.expect(200).data();
+    assert_eq!((keys(&second["items"], "id"), &second["cursor"]), (ids[10..].to_vec(), &json!(cursor)));
+    assert_eq!(second.get("nextCursor"), None, "a full page is the last one, too");
+
+    // A place in the order of ids is one in every queue, whether a request is there or not.
+    let other = format!("/v2/request-queues/{}", server.given("request-queues").await);
+    server.post(&format!("{other}/requests")).json(request("k1")).await.expect(201);
+    let there = server.get(&format!("{other}/requests?cursor={cursor}%3D%3D")).await.expect(200).data();
+    let expected: Vec<_> = [model::RequestId::of("k1").to_string()].into_iter().filter(|id| *id > ids[9]).collect();
+    assert_eq!(keys(&there["items"], "id"), expected);
+    let both = format!("{list}?cursor={cursor}&exclusiveStartId={}", ids[3]);
+    server.get(&both).await.expect_error(400, "invalid-request");
+    assert_eq!(server.get(&format!("{list}?limit=99999")).await.expect(200).data()["limit"], 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looking_at_a_queue_does_not_make_it_look_changed() {
+    let (server, path) = given_queue().await;
+    server.post(&format!("{path}/requests?clientKey=me")).json(request("a")).await.expect(201);
+    let modified_at = server.get(&path).await.data()["modifiedAt"].clone();
+
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for look in ["", "/head?clientKey=me", "/head", "/requests", "/x-stats"] {
+        server.get(&format!("{path}{look}")).await.expect(200);
+    }
+    server.post(&format!("{path}/x-requeue")).await.expect(200);
+    server.post(&format!("{path}/requests?forefront=1")).json(request("a")).await.expect(201);
+
+    let head = server.get(&format!("{path}/head")).await.expect(200).data();
+    assert_eq!((&head["queueModifiedAt"], &head["hadMultipleClients"]), (&modified_at, &json!(true)));
+    let locked = server.post(&format!("{path}/head/lock?lockSecs=60&limit=100")).await.expect(201).data();
+    assert_eq!((&locked["limit"], &locked["queueModifiedAt"]), (&json!(25), &json!("2026-08-31T09:13:45.000Z")));
+}
