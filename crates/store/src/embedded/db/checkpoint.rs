@@ -53,6 +53,8 @@ impl Checkpointer {
             self.changed.notify_one();
         }
         if self.log_pages.load(Ordering::Relaxed) > MAX_LOG_PAGES {
+            // Two at a time are refused, and who writes faster than the log can be moved has to wait for it.
+            let _turn = self.connection.lock();
             self.checkpoint(writer);
         }
     }
@@ -107,6 +109,8 @@ impl Checkpointer {
         match connection
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
         {
+            // Refused, which says nothing about the log.
+            Ok((..0, _)) => {}
             // A log that is moved whole starts over with the next commit.
             Ok((pages, moved)) => self.log_pages.store(if pages == moved { 0 } else { pages }, Ordering::Relaxed),
             Err(error) => warn!(%error, "Cannot make a checkpoint; trying again after the next commit"),
