@@ -7,6 +7,7 @@ use model::{MAX_JSON_BODY, Timestamp};
 use store::Store;
 
 use crate::runs::Outputs;
+use crate::storages::dataset::Lengths;
 use crate::storages::{Reclaims, Schemas};
 
 /// The engine and the settings of the HTTP face. Cheap to clone.
@@ -22,6 +23,7 @@ struct Inner {
     schemas: Schemas,
     outputs: Outputs,
     reclaims: Reclaims,
+    export_lengths: Lengths,
 }
 
 /// Settings of the HTTP face.
@@ -40,8 +42,8 @@ impl Default for ApiConfig {
 impl App {
     /// Puts the HTTP face before an engine.
     pub fn new(engine: Engine, config: ApiConfig) -> Self {
-        let (schemas, outputs, reclaims) = Default::default();
-        Self { inner: Arc::new(Inner { engine, config, schemas, outputs, reclaims }) }
+        let (schemas, outputs, reclaims, export_lengths) = Default::default();
+        Self { inner: Arc::new(Inner { engine, config, schemas, outputs, reclaims, export_lengths }) }
     }
 
     /// The verbs.
@@ -62,6 +64,11 @@ impl App {
     /// The output templates of builds.
     pub(crate) fn outputs(&self) -> &Outputs {
         &self.inner.outputs
+    }
+
+    /// How long exports are.
+    pub(crate) fn export_lengths(&self) -> &Lengths {
+        &self.inner.export_lengths
     }
 
     /// The requests that clients have just given back.

@@ -7,7 +7,7 @@ use async_compression::tokio::bufread::{BrotliEncoder, GzipEncoder, ZlibEncoder}
 use axum::body::Body;
 use axum::response::Response;
 use futures::TryStreamExt;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, FORWARDED, VARY, VIA};
+use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, FORWARDED, VARY, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -92,7 +92,11 @@ pub(super) async fn compress(mut response: Response, wish: Wish) -> Response {
     let (mut parts, body) = response.into_parts();
     parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
     parts.headers.remove(CONTENT_LENGTH);
-    parts.headers.remove(ETAG);
+    // Compressed, it is the same content in other bytes, of which no parts can be had.
+    if let Some(weak) = parts.headers.get(ETAG).and_then(weakened) {
+        parts.headers.insert(ETAG, weak);
+    }
+    parts.headers.remove(ACCEPT_RANGES);
     let body = match (encoding, is_large) {
         (Encoding::Gzip, false) => match body.collect().await {
             Ok(whole) => Body::from(gzip(&whole.to_bytes())),
@@ -101,6 +105,14 @@ pub(super) async fn compress(mut response: Response, wish: Wish) -> Response {
         _ => stream(body, encoding),
     };
     Response::from_parts(parts, body)
+}
+
+fn weakened(etag: &HeaderValue) -> Option<HeaderValue> {
+    let etag = etag.as_bytes();
+    if etag.starts_with(b"W/") {
+        return None;
+    }
+    HeaderValue::from_bytes(&[b"W/", etag].concat()).ok()
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! Each endpoint is written once and answers under every address that a storage has: its own, that of its run, and those of
 //! the last run of an Actor or a task (`A1`, `A2`).
 
+mod conditions;
 pub(crate) mod dataset;
 pub(crate) mod key_value_store;
 mod object;

@@ -69,6 +69,72 @@ async fn csv_is_written_to_the_letter() {
 }
 
 #[tokio::test]
+async fn an_export_resumes_where_it_broke_off_though_items_came_meanwhile() {
+    let server = TestServer::start().await;
+    let ask = |path: &str, headers: &[(&'static str, &str)]| {
+        headers.iter().fold(server.get(path), |ask, (name, value)| ask.header(name, value))
+    };
+    for format in ["json", "jsonl", "csv", "html", "xlsx", "xml", "rss", "parquet", "arrow"] {
+        for window in ["", "&desc=1&offset=3", "&offset=5&limit=200&clean=1", "&desc=1&limit=4&fields=n,text"] {
+            let items: Vec<_> = (0..40).map(|n| json!({"n": n, "text": "word ".repeat(n % 7), "#h": [n]})).collect();
+            let id = server.given_items(json!(items)).await;
+            let path = format!("/v2/datasets/{id}/items?format={format}{window}");
+            let what = format!("{format}{window}");
+
+            let whole = ask(&path, &[]).await.expect(200);
+            let etag = whole.header("etag").to_owned();
+            assert_eq!(whole.header("accept-ranges"), "bytes");
+            let unchanged = ask(&path, &[("if-none-match", &etag)]).await.expect(304);
+            assert_eq!((unchanged.header("etag"), unchanged.body.len()), (&etag[..], 0), "{what}");
+            assert_eq!(server.head(&path).await.expect(200).header("etag"), etag, "{what}");
+
+            let newer = json!([{"n": "now text", "#h": 1, "more": {"columns": true}}]);
+            server.post(&format!("/v2/datasets/{id}/items")).json(newer).await.expect(201);
+            let size = whole.body.len();
+            for at in [0, 1, size / 3, size - 1] {
+                let range = format!("bytes={at}-");
+                let rest = ask(&path, &[("range", &range), ("if-range", &etag)]).await.expect(206);
+                assert_eq!(rest.header("content-range"), format!("bytes {at}-{}/{size}", size - 1), "{what}");
+                assert_eq!((rest.header("etag"), &rest.body), (&etag[..], &whole.body.slice(at..)), "{what} {range}");
+            }
+            let middle = ask(&path, &[("range", "bytes=2-9"), ("if-range", &etag)]).await.expect(206);
+            assert_eq!(middle.body, whole.body.slice(2..10), "{what}");
+            let behind = ask(&path, &[("range", &format!("bytes={size}-")), ("if-range", &etag)]).await;
+            assert_eq!(behind.header("content-range"), format!("bytes */{size}"), "{what}");
+            behind.expect_error(416, "range-not-satisfiable");
+
+            // Whoever names no tag means what there is now.
+            let last = ask(&path, &[("range", "bytes=-5")]).await.expect(206);
+            let now = ask(&path, &[]).await.expect(200);
+            assert_eq!(last.body, now.body.slice(now.body.len() - 5..), "{what}");
+            assert_eq!(last.header("etag"), now.header("etag"), "{what}");
+            assert_eq!(now.header("etag") == etag, now.body == whole.body, "{what}");
+            let other = ask(&format!("{path}&omit=n"), &[("range", "bytes=1-"), ("if-range", &etag)]).await.expect(200);
+            assert_ne!(other.header("etag"), etag, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_export_has_a_weak_tag_and_no_parts() {
+    let server = TestServer::start().await;
+    let items: Vec<_> = (0..400).map(|n| json!({"n": n, "text": "word word"})).collect();
+    let path = format!("/v2/datasets/{}/items?format=jsonl", server.given_items(json!(items)).await);
+    let plain = server.get(&path).await.expect(200).header("etag").to_owned();
+
+    let packed = server.get(&path).header("accept-encoding", "gzip").await.expect(200);
+    assert_eq!((packed.header("content-encoding"), packed.header("etag")), ("gzip", &format!("W/{plain}")[..]));
+    server
+        .get(&path)
+        .header("accept-encoding", "gzip")
+        .header("if-none-match", packed.header("etag"))
+        .await
+        .expect(304);
+    let part = server.get(&path).header("accept-encoding", "gzip").header("range", "bytes=0-5").await.expect(206);
+    assert_eq!(part.text(), "{\"n\":0");
+}
+
+#[tokio::test]
 async fn a_repeated_key_counts_once_and_the_last_one_wins() {
     let items = r#"[{"a":{"x":1},"b":2,"a":{"y":3}},{"\u0061":5,"a":[6]}]"#;
 

@@ -73,6 +73,22 @@ impl Export {
         Ok(Self { datasets, id, window, opened, total, count, view, transform, format, options })
     }
 
+    /// The same answer as it was when the dataset had less: `end` is what [`end`](Self::end) was then.
+    pub(super) fn resumed_at(mut self, end: u64) -> Self {
+        let left = end - self.window.offset.min(end);
+        self.count = self.window.limit.unwrap_or(u64::MAX).min(left);
+        if self.window.desc {
+            self.total = end;
+        }
+        self.opened = Arc::default();
+        self
+    }
+
+    /// The index behind the newest item that matters: as long as it is the same, so are the bytes of the answer.
+    pub(super) fn end(&self) -> u64 {
+        if self.window.desc { self.total } else { self.window.offset.min(self.total) + self.count }
+    }
+
     /// The whole answer, byte for byte the same each time. Nothing is read before the first piece is asked for.
     pub(super) fn pieces(&self) -> Pieces {
         let export = self.clone();

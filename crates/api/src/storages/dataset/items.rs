@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
+use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::storage_schema::DatasetView;
 use store::{Reads, StoreError, Window};
@@ -15,11 +15,13 @@ use store::{Reads, StoreError, Window};
 use super::accept;
 use super::export::{Export, Pieces};
 use super::format::{Feed, Format};
+use super::part::{Fingerprint, cut};
 use super::view::ItemsParams;
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
 use crate::extract::{ContentSignature, Dataset, Opened, Query, Readable};
 use crate::layers::Compressible;
+use crate::storages::conditions::{Conditions, Part, tell_part, unsatisfiable};
 
 /// `X-Apify-Pagination-Limit` when none was given, since clients read a number (`D22`).
 const NO_LIMIT: u64 = 999_999_999_999;
@@ -66,25 +68,57 @@ pub(crate) async fn answer_with_items(
 
     let id = dataset.storage.id;
     let store = app.store().datasets.clone();
-    let export = Export::new(store, id, window, view, transform, format, options).await?;
+    let fingerprint = Fingerprint::of(&id, &view, format, &options);
+    let mut export = Export::new(store, id, window, view, transform, format, options).await?;
+    // The answer of a run is of that run, and has no other parts.
+    let conditions = if status == StatusCode::OK { Conditions::of(asked) } else { Conditions::default() };
+    // Who resumes gets what was begun, whatever came to it since.
+    let resumed = conditions.resumed().and_then(|tag| fingerprint.end_of(tag));
+    if let Some(end) = resumed.filter(|end| *end < export.end()) {
+        export = export.resumed_at(end);
+    }
     let (total, count) = (export.total, export.count);
-    let body = if *method == Method::HEAD {
+    let etag = fingerprint.tag(export.end());
+
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    if conditions.has_tag(&etag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else if *method == Method::HEAD {
         // Of unknown length, as the body that is left out would be.
-        Body::from_stream(futures::stream::empty::<io::Result<Bytes>>())
+        *response.body_mut() = Body::from_stream(futures::stream::empty::<io::Result<Bytes>>());
     } else {
         app.store().storages.note_reads(&id, Reads { reads: count, ..Reads::default() });
         dataset.meter(app, |usage| usage.dataset_reads += count);
-        body_of(export.pieces()).await?
-    };
-
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    // The other formats are compressed in themselves.
-    if format.is_text() || format == Format::Arrow {
-        response.extensions_mut().insert(Compressible);
+        let part = if conditions.wants_part(&etag) {
+            let length = app.export_lengths().of(&etag, &export).await.map_err(refused)?;
+            match conditions.part(length, &etag) {
+                Part::All => None,
+                Part::Unsatisfiable => return Ok(unsatisfiable("The answer", length)),
+                Part::Range(part) => Some((part, length)),
+            }
+        } else {
+            None
+        };
+        if let Some((part, length)) = part {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            tell_part(response.headers_mut(), part, length);
+            response.headers_mut().insert(CONTENT_LENGTH, (part.end - part.start).into());
+            *response.body_mut() = body_of(cut(export.pieces(), part)).await?;
+        } else {
+            *response.body_mut() = body_of(export.pieces()).await?;
+            // The other formats are compressed in themselves.
+            if format.is_text() || format == Format::Arrow {
+                response.extensions_mut().insert(Compressible);
+            }
+        }
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, format.content_type());
+    if status == StatusCode::OK {
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(ETAG, HeaderValue::try_from(etag).map_err(ApiError::internal)?);
+    }
     let desc = HeaderValue::from_static(if window.desc { "true" } else { "false" });
     for (name, value) in [
         ("x-apify-pagination-total", total.into()),

@@ -4,6 +4,7 @@ mod accept;
 mod export;
 mod format;
 mod items;
+mod part;
 mod push;
 mod statistics;
 mod view;
@@ -13,6 +14,7 @@ use axum::routing::{get, post};
 use crate::storages::Endpoint;
 
 pub(crate) use items::answer_with_items;
+pub(crate) use part::Lengths;
 pub(crate) use view::ItemsParams;
 
 /// What follows the address of a dataset.

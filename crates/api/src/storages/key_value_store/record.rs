@@ -5,12 +5,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use model::Timestamp;
@@ -19,10 +19,11 @@ use tokio::io::BufReader;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::key::RecordKey;
-use super::negotiation::{Part, Wanted};
+use super::negotiation::Wanted;
 use crate::app::App;
-use crate::error::{Answer, ApiError, Problem};
+use crate::error::{Answer, ApiError};
 use crate::extract::{Encoding, FromParams, KeyValueStore, Opened, Params, Query, Readable, RecordSignature, Writable};
+use crate::storages::conditions::{Part, tell_part, unsatisfiable};
 use crate::wire;
 
 /// Pieces in which decoded content is sent.
@@ -84,7 +85,7 @@ pub(crate) async fn answer_with_record(
     let etag = if decoding.is_some() { format!("\"{}-d\"", meta.etag) } else { format!("\"{}\"", meta.etag) };
     let mut headers = HeaderMap::with_capacity(12);
     describe(&mut headers, &meta, &etag, attachment);
-    if wanted.has(&etag, meta.modified_at) {
+    if wanted.conditions.has(&etag, meta.modified_at) {
         return Ok(Some(answer(StatusCode::NOT_MODIFIED, headers, Body::empty())));
     }
 
@@ -105,17 +106,12 @@ pub(crate) async fn answer_with_record(
         }
         None => {
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            match wanted.part(meta.size, &etag) {
+            match wanted.conditions.part(meta.size, &etag) {
                 Part::All => {}
-                Part::Unsatisfiable => {
-                    let message = format!("The record has {} bytes, and none in the range asked for", meta.size);
-                    let mut refusal = ApiError::new(Problem::RangeNotSatisfiable, message).into_response();
-                    insert(refusal.headers_mut(), format!("bytes */{}", meta.size));
-                    return Ok(Some(refusal));
-                }
+                Part::Unsatisfiable => return Ok(Some(unsatisfiable("The record", meta.size))),
                 Part::Range(part) => {
                     status = StatusCode::PARTIAL_CONTENT;
-                    insert(&mut headers, format!("bytes {}-{}/{}", part.start, part.end - 1, meta.size));
+                    tell_part(&mut headers, part, meta.size);
                     range = Some(part);
                 }
             }
@@ -136,12 +132,6 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-fn insert(headers: &mut HeaderMap, content_range: String) {
-    if let Ok(value) = HeaderValue::try_from(content_range) {
-        headers.insert(CONTENT_RANGE, value);
-    }
 }
 
 /// The headers that every answer about a record has.
