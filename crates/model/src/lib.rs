@@ -21,6 +21,7 @@ pub mod actor_json;
 mod build;
 pub mod input_schema;
 mod job_status;
+pub mod members;
 pub mod memory_expression;
 pub mod pricing;
 mod run;

@@ -34,8 +34,9 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// Reads `Content-Encoding`; `None` for `identity` and for no header (`HTTP-7`, `K6`).
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
-        let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(None) };
-        let text = String::from_utf8_lossy(value.as_bytes());
+        // Several lines are one list (RFC 9110).
+        let lines: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+        let text = String::from_utf8_lossy(&lines.join(&b", "[..])).into_owned();
         match text.trim() {
             name if name.is_empty() || name.eq_ignore_ascii_case("identity") => Ok(None),
             name => Self::named(name).map(Some).ok_or_else(|| ApiError::unsupported_encoding(&text)),
@@ -278,4 +279,30 @@ pub(crate) fn from_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result
         };
         ApiError::invalid_request(format!("The request body {what}: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_on_several_lines_are_a_list() {
+        let encoding = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CONTENT_ENCODING, HeaderValue::from_static(line));
+            }
+            Encoding::of(&headers).ok()
+        };
+
+        for (lines, expected) in [
+            (&[][..], Some(None)),
+            (&["identity"], Some(None)),
+            (&["GZip"], Some(Some(Encoding::Gzip))),
+            (&["gzip", "br"], None),
+            (&["identity", "gzip"], None),
+        ] {
+            assert_eq!(encoding(lines), expected, "{lines:?}");
+        }
+    }
 }
