@@ -24,6 +24,11 @@ pub trait DatasetStore: Send + Sync + std::fmt::Debug {
     /// The window is fixed when this returns: items pushed later are not in it.
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError>;
 
+    /// Streams the stored items `items`, counted from the oldest, as zstd frames that hold their lines one after the other.
+    ///
+    /// Frames that lie in the store are sent as they lie; no more is packed anew than at the ends, and what is newest.
+    async fn read_packed(&self, id: &StorageId, items: Range<u64>) -> Result<PackedItems, StoreError>;
+
     /// Paths of all fields seen in the items, sorted (`S29`), at most 2000.
     async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError>;
 
@@ -50,9 +55,14 @@ pub struct ItemChunks {
     pub total: u64,
     /// Items in the window.
     pub count: u64,
+    /// About how many bytes they have.
+    pub size: u64,
     /// The items, in the order of the window.
     pub chunks: BoxStream<'static, Result<ItemChunk, StoreError>>,
 }
+
+/// Items as JSON lines in zstd frames, at least one of each in a piece.
+pub type PackedItems = BoxStream<'static, Result<Bytes, StoreError>>;
 
 /// Some items, one JSON line each.
 #[derive(Clone, Debug, PartialEq, Eq)]

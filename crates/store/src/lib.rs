@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 pub use actors::{ActorChange, ActorStore, VersionChange};
 pub use builds::{BuildChange, BuildFilter, BuildStore};
-pub use datasets::{DatasetStore, ItemChunk, ItemChunks, Window};
+pub use datasets::{DatasetStore, ItemChunk, ItemChunks, PackedItems, Window};
 pub use error::{Noun, StoreError};
 pub use logs::{JobLog, LogStore};
 pub use queues::{

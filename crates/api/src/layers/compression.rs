@@ -34,8 +34,8 @@ const AT_ONCE: u64 = 256 << 10;
 /// The encodings that a client accepts, in the order in which they are cheap for us.
 const PREFERRED: [Encoding; 3] = [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli];
 
-/// Whether a client that sent these headers takes `encoding` (`K15`).
-pub(crate) fn accepts(headers: &HeaderMap, encoding: Encoding) -> bool {
+/// Whether a client that sent these headers takes the encoding of that name (`K15`).
+pub(crate) fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     let mut any = false;
     for value in headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()) {
         for part in value.split(',') {
@@ -45,7 +45,7 @@ pub(crate) fn accepts(headers: &HeaderMap, encoding: Encoding) -> bool {
                 let quality = field.strip_prefix("q=").or_else(|| field.strip_prefix("Q="));
                 quality.is_some_and(|quality| quality.trim().parse().is_ok_and(|quality: f32| quality <= 0.0))
             });
-            if name.eq_ignore_ascii_case(encoding.name()) {
+            if name.eq_ignore_ascii_case(encoding) {
                 return !refused;
             }
             any |= name == "*" && !refused;
@@ -70,7 +70,7 @@ impl Wish {
         let is_local = request.extensions().get::<Peer>().is_some_and(|Peer(peer)| peer.ip().is_loopback());
         let is_forwarded = [FORWARDED, VIA, X_FORWARDED_FOR].iter().any(|name| headers.contains_key(name));
         Self {
-            encoding: PREFERRED.into_iter().find(|encoding| accepts(headers, *encoding)),
+            encoding: PREFERRED.into_iter().find(|encoding| accepts(headers, encoding.name())),
             is_near: is_local && !is_forwarded,
         }
     }
@@ -93,10 +93,7 @@ pub(super) async fn compress(mut response: Response, wish: Wish) -> Response {
     parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
     parts.headers.remove(CONTENT_LENGTH);
     // Compressed, it is the same content in other bytes, of which no parts can be had.
-    if let Some(weak) = parts.headers.get(ETAG).and_then(weakened) {
-        parts.headers.insert(ETAG, weak);
-    }
-    parts.headers.remove(ACCEPT_RANGES);
+    has_no_parts(&mut parts.headers);
     let body = match (encoding, is_large) {
         (Encoding::Gzip, false) => match body.collect().await {
             Ok(whole) => Body::from(gzip(&whole.to_bytes())),
@@ -105,6 +102,14 @@ pub(super) async fn compress(mut response: Response, wish: Wish) -> Response {
         _ => stream(body, encoding),
     };
     Response::from_parts(parts, body)
+}
+
+/// Names the content and not its bytes, which are other ones each time it is packed.
+pub(crate) fn has_no_parts(headers: &mut HeaderMap) {
+    if let Some(weak) = headers.get(ETAG).and_then(weakened) {
+        headers.insert(ETAG, weak);
+    }
+    headers.remove(ACCEPT_RANGES);
 }
 
 fn weakened(etag: &HeaderValue) -> Option<HeaderValue> {

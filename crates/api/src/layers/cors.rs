@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "X-Apify-Pagination-Total, X-Apify-Pagination-Offset, X-Apify-Pagination-Limit, X-Apify-Pagination-Count, \
-     X-Apify-Pagination-Desc, X-RateLimit-Limit, X-Request-Id, Location, Content-Disposition, ETag",
+     X-Apify-Pagination-Desc, X-RateLimit-Limit, X-Request-Id, Location, Content-Disposition, ETag, \
+     Accept-Ranges, Content-Range",
 );
 const ASKED: HeaderValue = HeaderValue::from_static(
     "Authorization, Content-Type, Content-Encoding, Idempotency-Key, X-Apify-Request-Origin, X-Apify-Workflow-Key",

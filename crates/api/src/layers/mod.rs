@@ -8,6 +8,6 @@ mod rate;
 mod request_id;
 mod service;
 
-pub(crate) use compression::{Compressible, accepts};
+pub(crate) use compression::{Compressible, accepts, has_no_parts};
 pub use request_id::RequestId;
 pub use service::{Peer, Service};

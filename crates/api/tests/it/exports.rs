@@ -116,6 +116,35 @@ async fn an_export_resumes_where_it_broke_off_though_items_came_meanwhile() {
 }
 
 #[tokio::test]
+async fn an_export_from_behind_the_end_resumes_as_empty_as_it_was() {
+    let server = TestServer::start().await;
+    let items = |n: u64| json!((0..n).map(|n| json!({"n": n})).collect::<Vec<_>>());
+    let id = server.given_items(items(3)).await;
+    let path = format!("/v2/datasets/{id}/items?offset=5");
+    let empty = server.get(&path).await.expect(200);
+    assert_eq!(empty.text(), "[]");
+
+    server.post(&format!("/v2/datasets/{id}/items")).json(items(4)).await.expect(201);
+
+    let etag = empty.header("etag");
+    let rest = server.get(&path).header("range", "bytes=1-").header("if-range", etag).await.expect(206);
+    assert_eq!((&rest.text()[..], rest.header("etag")), ("]", etag));
+    assert_eq!(rest.header("vary"), "Accept-Encoding");
+    assert_eq!(server.get(&path).await.expect(200).text(), r#"[{"n":2},{"n":3}]"#);
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_there_costs_no_reads() {
+    let server = TestServer::start().await;
+    let id = server.given_items(json!([{"n": 1}])).await;
+
+    server.get(&format!("/v2/datasets/{id}/items")).header("range", "bytes=999-").await.expect(416);
+
+    let dataset = server.get(&format!("/v2/datasets/{id}")).await.expect(200).data();
+    assert_eq!(dataset["stats"]["readCount"], 0, "{dataset}");
+}
+
+#[tokio::test]
 async fn a_compressed_export_has_a_weak_tag_and_no_parts() {
     let server = TestServer::start().await;
     let items: Vec<_> = (0..400).map(|n| json!({"n": n, "text": "word word"})).collect();
@@ -132,6 +161,36 @@ async fn a_compressed_export_has_a_weak_tag_and_no_parts() {
         .expect(304);
     let part = server.get(&path).header("accept-encoding", "gzip").header("range", "bytes=0-5").await.expect(206);
     assert_eq!(part.text(), "{\"n\":0");
+}
+
+#[tokio::test]
+async fn json_lines_come_in_zstd_as_they_are_stored() {
+    let server = TestServer::start().await;
+    let items: Vec<_> = (0..2000).map(|n| json!({"n": n, "text": "word word"})).collect();
+    let path = format!("/v2/datasets/{}/items", server.given_items(json!(items)).await);
+    let in_zstd =
+        async |query: &str| server.get(&format!("{path}?{query}")).header("accept-encoding", "gzip, zstd").await;
+
+    for query in ["format=jsonl", "format=jsonl&offset=3&limit=1000"] {
+        let plain = server.get(&format!("{path}?{query}")).await.expect(200);
+        let packed = in_zstd(query).await.expect(200);
+        assert_eq!(zstd::decode_all(&packed.body[..]).unwrap(), plain.body, "{query}");
+        let headers = ["content-encoding", "vary", "accept-ranges", "etag"].map(|name| packed.header(name));
+        assert_eq!(headers, ["zstd", "Accept-Encoding", "", &format!("W/{}", plain.header("etag"))]);
+        for name in ["content-type", "x-apify-pagination-count", "x-apify-pagination-total"] {
+            assert_eq!(packed.header(name), plain.header(name), "{query}");
+        }
+    }
+    // What is not kept as it is sent is not packed in this way.
+    for query in
+        ["format=jsonl&limit=2", "format=jsonl&bom=1", "format=jsonl&fields=n", "format=json", "format=jsonl&desc=1"]
+    {
+        let answer = in_zstd(query).await.expect(200);
+        assert_eq!(answer.header("content-encoding"), if query.contains("limit") { "" } else { "gzip" }, "{query}");
+    }
+    let part =
+        server.get(&format!("{path}?format=jsonl")).header("accept-encoding", "zstd").header("range", "bytes=0-5");
+    assert_eq!(part.await.expect(206).text(), "{\"n\":0");
 }
 
 #[tokio::test]

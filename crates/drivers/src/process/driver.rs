@@ -356,7 +356,8 @@ impl Inner {
         };
         let reply = hand_over();
         match reply {
-            Ok(Some(Reply::Started)) => {
+            // A supervisor that was killed before its answer was read has begun nevertheless: the job is lost, not refused.
+            Ok(answer @ (Some(Reply::Started) | None)) if answer.is_some() || life.has_begun() => {
                 *slot.group.lock() = Some(group);
                 *slot.lifeline.lock() = self.config.ephemeral.then_some(socket);
                 reap_in_time(supervisor);

@@ -1,6 +1,7 @@
 //! Runs outlive the server, and a new one takes them up.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -76,6 +77,24 @@ async fn a_supervisor_whose_server_dies_at_the_gate_does_nothing() {
     let mut spec = bench.script("gate", "echo began");
     spec.job = job;
     assert_eq!(bench.run(&spec).await.1, "began\n");
+}
+
+#[tokio::test]
+async fn a_supervisor_that_dies_before_its_answer_has_begun_and_its_run_is_lost() {
+    let bench = Bench::new();
+    let spec = bench.script("unanswered", "echo never");
+    let mut config = bench.config.clone();
+    config.exe = bench.data_dir().join("dies-early");
+    let dies =
+        format!("[ $1 = __shim ] || exec {} \"$@\"\nhead -c 5 > /dev/null; mkdir $2/scratch", crate::bench::SHIM);
+    std::fs::write(&config.exe, format!("#!/bin/sh\n{dies}\n")).unwrap();
+    std::fs::set_permissions(&config.exe, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let driver = ProcessDriver::open(config).unwrap();
+
+    driver.start_run(&spec).await.unwrap();
+
+    let exit = soon(driver.wait(&spec.job)).await.unwrap();
+    assert_eq!((exit.code, exit.cause), (None, ExitCause::Lost));
 }
 
 #[tokio::test]

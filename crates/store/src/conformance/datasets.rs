@@ -1,5 +1,6 @@
 //! Datasets.
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use model::StorageKind;
 use model::push::Items;
 
@@ -88,8 +89,6 @@ pub async fn concurrent_pushes_do_not_mix(store: &Store) {
 }
 
 pub async fn a_large_push_is_read_in_bounded_chunks(store: &Store) {
-    use futures::TryStreamExt as _;
-
     let id = given(store, StorageKind::Dataset).await;
     let text = "x".repeat(1000);
     let list: Vec<String> = (0..9000).map(|number| format!("{{\"i\":{number},\"text\":\"{text}\"}}")).collect();
@@ -141,6 +140,29 @@ pub async fn items_stay_where_they_are_when_they_are_sealed(store: &Store) {
     assert_eq!(store.datasets.fields(&id).await.unwrap(), ["i", "text"]);
 }
 
+pub async fn items_come_packed_from_wherever_they_are(store: &Store) {
+    let id = given(store, StorageKind::Dataset).await;
+    let item = |number: usize| format!("{{\"i\":{number},\"text\":\"{}\"}}", "word ".repeat(number % 200));
+    let expected: Vec<_> = (0..6000).map(item).collect();
+    for (place, list) in expected.chunks(1500).enumerate() {
+        store.datasets.append(&id, items(&format!("[{}]", list.join(",")))).await.unwrap();
+        if place == 2 {
+            store.upkeep.run().await.unwrap();
+        }
+    }
+
+    for range in [0..6000, 0..1, 7..5999, 0..4500, 4499..4501, 5000..u64::MAX, 2000..2001, 300..4000] {
+        let frames = store.datasets.read_packed(&id, range.clone()).await.unwrap();
+        let packed = frames.try_collect::<Vec<_>>().await.unwrap().concat();
+        let lines = String::from_utf8(zstd::decode_all(&packed[..]).unwrap()).unwrap();
+        let index = |at: u64| usize::try_from(at).unwrap().min(expected.len());
+        assert_eq!(lines.lines().collect::<Vec<_>>(), expected[index(range.start)..index(range.end)], "{range:?}");
+    }
+    for nothing in [10..10, 6000..7000] {
+        assert_eq!(store.datasets.read_packed(&id, nothing).await.unwrap().count().await, 0);
+    }
+}
+
 pub async fn counters_follow_pushes(store: &Store) {
     let id = given(store, StorageKind::Dataset).await;
 
@@ -174,6 +196,8 @@ pub async fn an_unknown_or_deleted_dataset_is_not_found(store: &Store) {
         assert!(matches!(appended, Err(StoreError::NotFound(Noun::Storage))), "{appended:?}");
         let read = store.datasets.read(&id, Window::default()).await;
         assert!(matches!(read.map(|read| read.count), Err(StoreError::NotFound(Noun::Storage))));
+        let packed = store.datasets.read_packed(&id, 0..1).await;
+        assert!(matches!(packed.map(|_| ()), Err(StoreError::NotFound(Noun::Storage))));
         assert!(matches!(store.datasets.fields(&id).await, Err(StoreError::NotFound(Noun::Storage))));
     }
 }

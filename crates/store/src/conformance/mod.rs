@@ -40,6 +40,7 @@ macro_rules! conformance_tests {
                 concurrent_pushes_do_not_mix,
                 a_large_push_is_read_in_bounded_chunks,
                 items_stay_where_they_are_when_they_are_sealed,
+                items_come_packed_from_wherever_they_are,
                 counters_follow_pushes,
                 fields_are_those_of_all_items_sorted,
                 an_unknown_or_deleted_dataset_is_not_found;

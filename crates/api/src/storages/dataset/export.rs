@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use model::StorageId;
 use model::item_view::{ItemView, Next, Transform};
 use parking_lot::Mutex;
@@ -30,6 +30,8 @@ const BATCH: usize = 256 << 10;
 const BATCH_ENTRIES: usize = 512;
 /// Bytes that are read from a file at a time.
 const PIECE: usize = 64 << 10;
+/// Fewer bytes of items are not worth a packed answer.
+const WORTH_PACKING: u64 = 4096;
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// What is to be written, and how.
@@ -44,6 +46,8 @@ pub(super) struct Export {
     pub(super) total: u64,
     /// Items in the window.
     pub(super) count: u64,
+    /// About how many bytes the items of the window have.
+    size: u64,
     view: ItemView,
     transform: Arc<Transform>,
     format: Format,
@@ -67,17 +71,17 @@ impl Export {
         options: Options,
     ) -> Result<Self, StoreError> {
         let items = datasets.read(&id, window).await?;
-        let (total, count) = (items.total, items.count);
+        let (total, count, size) = (items.total, items.count, items.size);
         let opened = Arc::new(Mutex::new(Some(items)));
         let (transform, options) = (Arc::new(transform), Arc::new(options));
-        Ok(Self { datasets, id, window, opened, total, count, view, transform, format, options })
+        Ok(Self { datasets, id, window, opened, total, count, size, view, transform, format, options })
     }
 
     /// The same answer as it was when the dataset had less: `end` is what [`end`](Self::end) was then.
     pub(super) fn resumed_at(mut self, end: u64) -> Self {
         let left = end - self.window.offset.min(end);
         self.count = self.window.limit.unwrap_or(u64::MAX).min(left);
-        if self.window.desc {
+        if self.window.desc || end < self.window.offset {
             self.total = end;
         }
         self.opened = Arc::default();
@@ -110,6 +114,17 @@ impl Export {
             ReceiverStream::new(received)
         });
         start.flatten().boxed()
+    }
+
+    /// The whole answer in frames of zstd, if that takes less than writing it, which it does where items are kept packed.
+    pub(super) async fn packed(&self) -> Result<Option<Pieces>, StoreError> {
+        let is_as_stored = self.view.is_identity() && self.format == Format::JsonLines && self.start().is_empty();
+        if !is_as_stored || self.window.desc || self.size < WORTH_PACKING {
+            return Ok(None);
+        }
+        let low = self.window.offset.min(self.total);
+        let frames = self.datasets.read_packed(&self.id, low..low + self.count).await?;
+        Ok(Some(frames.map_err(broken).boxed()))
     }
 
     /// Items as they are stored: whole chunks go through without a look at each of them.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
+use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::storage_schema::DatasetView;
 use store::{Reads, StoreError, Window};
@@ -20,11 +20,14 @@ use super::view::ItemsParams;
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
 use crate::extract::{ContentSignature, Dataset, Opened, Query, Readable};
-use crate::layers::Compressible;
+use crate::layers::{Compressible, accepts, has_no_parts};
 use crate::storages::conditions::{Conditions, Part, tell_part, unsatisfiable};
 
 /// `X-Apify-Pagination-Limit` when none was given, since clients read a number (`D22`).
 const NO_LIMIT: u64 = 999_999_999_999;
+
+/// The encoding in which items are kept.
+const ZSTD: &str = "zstd";
 
 pub(super) async fn list(
     State(app): State<App>,
@@ -80,6 +83,8 @@ pub(crate) async fn answer_with_items(
     let (total, count) = (export.total, export.count);
     let etag = fingerprint.tag(export.end());
 
+    // The other formats are compressed in themselves.
+    let is_compressible = format.is_text() || format == Format::Arrow;
     let mut response = Response::default();
     *response.status_mut() = status;
     if conditions.has_tag(&etag) {
@@ -88,8 +93,6 @@ pub(crate) async fn answer_with_items(
         // Of unknown length, as the body that is left out would be.
         *response.body_mut() = Body::from_stream(futures::stream::empty::<io::Result<Bytes>>());
     } else {
-        app.store().storages.note_reads(&id, Reads { reads: count, ..Reads::default() });
-        dataset.meter(app, |usage| usage.dataset_reads += count);
         let part = if conditions.wants_part(&etag) {
             let length = app.export_lengths().of(&etag, &export).await.map_err(refused)?;
             match conditions.part(length, &etag) {
@@ -100,24 +103,38 @@ pub(crate) async fn answer_with_items(
         } else {
             None
         };
+        app.store().storages.note_reads(&id, Reads { reads: count, ..Reads::default() });
+        dataset.meter(app, |usage| usage.dataset_reads += count);
         if let Some((part, length)) = part {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             tell_part(response.headers_mut(), part, length);
             response.headers_mut().insert(CONTENT_LENGTH, (part.end - part.start).into());
             *response.body_mut() = body_of(cut(export.pieces(), part)).await?;
+        } else if accepts(asked, ZSTD)
+            && let Some(frames) = export.packed().await?
+        {
+            *response.body_mut() = body_of(frames).await?;
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(ZSTD));
         } else {
             *response.body_mut() = body_of(export.pieces()).await?;
-            // The other formats are compressed in themselves.
-            if format.is_text() || format == Format::Arrow {
+            if is_compressible {
                 response.extensions_mut().insert(Compressible);
             }
         }
     }
+    let has_its_encoding = response.extensions().get::<Compressible>().is_none();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, format.content_type());
     if status == StatusCode::OK {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(ETAG, HeaderValue::try_from(etag).map_err(ApiError::internal)?);
+    }
+    // What is sent whole tells it when its encoding has been chosen.
+    if is_compressible && has_its_encoding {
+        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    if headers.contains_key(CONTENT_ENCODING) {
+        has_no_parts(headers);
     }
     let desc = HeaderValue::from_static(if window.desc { "true" } else { "false" });
     for (name, value) in [

@@ -4,18 +4,21 @@
 //! since an [`Export`] writes the same bytes each time; a dataset only grows, so this holds for the answer of last week, too.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use model::StorageId;
 use model::item_view::ItemView;
-use moka::sync::Cache;
+use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use store::ByteRange;
 
 use super::export::{Export, Pieces};
 use super::format::{Format, Options};
 
+/// The program that writes: another version may write other bytes, if only since a library of a format does.
+const WRITER: &str = env!("CARGO_PKG_VERSION");
 /// To be raised with any change of the bytes that a format writes.
 const REVISION: u32 = 1;
 /// So many answers are remembered by their length.
@@ -30,7 +33,7 @@ impl Fingerprint {
         let mut titles: Vec<_> = options.titles.iter().collect();
         titles.sort_unstable();
         let plain = Options { titles: Default::default(), ..options.clone() };
-        let all = format!("{:?}", (REVISION, id, view, format, titles, plain));
+        let all = format!("{:?}", (WRITER, REVISION, id, view, format, titles, plain));
         Self(Sha256::digest(all)[..12].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -57,15 +60,11 @@ impl Default for Lengths {
 }
 
 impl Lengths {
-    /// Bytes of the answer with that tag. An answer that is not known is written once, to nowhere.
+    /// Bytes of the answer with that tag. An answer that is not known is written once, to nowhere, whoever else asks meanwhile.
     pub(super) async fn of(&self, etag: &str, export: &Export) -> io::Result<u64> {
-        if let Some(length) = self.0.get(etag) {
-            return Ok(length);
-        }
         let count = |length: u64, piece: Bytes| async move { Ok(length + piece.len() as u64) };
-        let length = export.pieces().try_fold(0, count).await?;
-        self.0.insert(etag.to_owned(), length);
-        Ok(length)
+        let counted = self.0.try_get_with_by_ref(etag, export.pieces().try_fold(0, count)).await;
+        counted.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(io::Error::other))
     }
 }
 

@@ -25,7 +25,7 @@ impl Wanted {
         Self {
             head_only: *method == Method::HEAD,
             conditions: Conditions::of(headers),
-            accepted: encodings.into_iter().filter(|encoding| accepts(headers, *encoding)).collect(),
+            accepted: encodings.into_iter().filter(|encoding| accepts(headers, encoding.name())).collect(),
         }
     }
 

@@ -23,7 +23,7 @@ use rusqlite::params;
 use super::core::Core;
 use super::db::{Cache, Counter, Sql as _, WriteTx};
 use super::objects;
-use crate::{DatasetStore, ItemChunks, StoreError, Window};
+use crate::{DatasetStore, ItemChunks, PackedItems, StoreError, Window};
 
 pub(super) use self::seal::seal_due;
 
@@ -63,6 +63,12 @@ impl DatasetStore for Datasets {
         let k = self.key(id)?;
         let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
         Ok(read::read(self.core.clone(), k, &counter, window))
+    }
+
+    async fn read_packed(&self, id: &StorageId, items: Range<u64>) -> Result<PackedItems, StoreError> {
+        let k = self.key(id)?;
+        let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
+        Ok(read::read_packed(self.core.clone(), k, &counter, items))
     }
 
     async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError> {

@@ -5,17 +5,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use rusqlite::{Connection, Row, params};
 
 use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
-use super::chunk::{Chunk, decompress, pick};
+use super::chunk::{Chunk, compress, decompress, pick};
+use super::segment::Frames;
 use super::{PLACE_BITS, row_of, segment};
-use crate::{ItemChunk, ItemChunks, Noun, StoreError, Window};
+use crate::{ItemChunk, ItemChunks, Noun, PackedItems, StoreError, Window};
 
 /// About how many bytes of lines one step reads.
 const STEP: usize = 512 * 1024;
+/// The same for a step that leaves them packed, so that there is little to do and little in memory.
+const PACKED_STEP: usize = 4 * 1024 * 1024;
 /// A window that holds no more bytes than this, as far as one can tell, is looked up on the calling thread.
 const SHORT: u64 = 64 * 1024;
 
@@ -25,21 +28,37 @@ pub(super) fn read(core: Arc<Core>, k: i64, counter: &Counter, window: Window) -
     let offset = window.offset.min(total);
     let count = window.limit.unwrap_or(u64::MAX).min(total - offset);
     let low = if window.desc { total - offset - count } else { offset };
-    let rest = Rest {
-        core,
-        k,
-        mean_size: counter.bytes / total.max(1),
-        span: Span { low, high: low + count, desc: window.desc },
-        segment: None,
-    };
-    let chunks = stream::try_unfold(rest, |mut rest| async move {
-        if rest.span.low == rest.span.high {
-            return Ok(None);
+    let mean_size = counter.bytes / total.max(1);
+    let span = Span { low, high: low + count, desc: window.desc };
+    let chunks = Rest { core, k, mean_size, span, form: Form::Lines, segment: None }.steps();
+    ItemChunks { total, count, size: count.saturating_mul(mean_size), chunks: chunks.boxed() }
+}
+
+/// Reads some items of a dataset, of those that there are now, as frames.
+pub(super) fn read_packed(core: Arc<Core>, k: i64, counter: &Counter, items: Range<u64>) -> PackedItems {
+    let high = items.end.min(counter.items);
+    let mean_size = counter.bytes / counter.items.max(1);
+    let span = Span { low: items.start.min(high), high, desc: false };
+    let frames = Rest { core, k, mean_size, span, form: Form::Packed, segment: None }.steps();
+    frames.map_ok(|frames| frames.lines).boxed()
+}
+
+/// How items are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Lines,
+    /// In frames, which stand for the lines wherever a chunk is spoken of.
+    Packed,
+}
+
+impl Form {
+    /// Items, which are lines, in this form.
+    fn of(self, items: ItemChunk) -> io::Result<ItemChunk> {
+        match self {
+            Self::Lines => Ok(items),
+            Self::Packed => Ok(ItemChunk { lines: compress(&items.lines)?.into(), ..items }),
         }
-        let chunk = rest.step().await?;
-        Ok(Some((chunk, rest)))
-    });
-    ItemChunks { total, count, chunks: chunks.boxed() }
+    }
 }
 
 /// The items `low..high`, and from which end they are read.
@@ -74,6 +93,7 @@ struct Rest {
     k: i64,
     mean_size: u64,
     span: Span,
+    form: Form,
     /// The segment in which the last step was.
     segment: Option<Segment>,
 }
@@ -94,6 +114,16 @@ enum Piece {
 }
 
 impl Rest {
+    fn steps(self) -> impl Stream<Item = Result<ItemChunk, StoreError>> {
+        stream::try_unfold(self, |mut rest| async move {
+            if rest.span.low == rest.span.high {
+                return Ok(None);
+            }
+            let chunk = rest.step().await?;
+            Ok(Some((chunk, rest)))
+        })
+    }
+
     async fn step(&mut self) -> Result<ItemChunk, StoreError> {
         let span = self.span;
         let segment = match self.segment.take() {
@@ -108,19 +138,33 @@ impl Rest {
         };
         let (at, here) = (span.next() - segment.first, span.within(segment.first, segment.n));
         let until = if span.desc { here.start } else { here.end - 1 };
-        let frames = segment::find(&segment.frames, at, until, STEP).map_err(|error| damaged(&error))?;
+        let find = |most| segment::find(&segment.frames, at, until, most).map_err(|error| damaged(&error));
+        let is_whole = |frames: &Frames| span.within(segment.first + frames.first, frames.n) == (0..frames.n);
+        let frames = match self.form {
+            Form::Lines => find(STEP)?,
+            // A frame of which not all is wanted stands alone.
+            Form::Packed => match find(PACKED_STEP)? {
+                frames if is_whole(&frames) => frames,
+                _ => find(0)?,
+            },
+        };
+        let (form, as_it_lies) = (self.form, self.form == Form::Packed && is_whole(&frames));
         let (first, n) = (segment.first + frames.first, frames.n);
-        let unpack =
-            move |packed: &[u8]| pick(decompress(packed, frames.size)?.into(), n, span.within(first, n), span.desc);
-        let chunk = self.core.objects.read(&segment.object, frames.bytes, unpack).await?;
+        let make = move |packed: &[u8]| {
+            if as_it_lies {
+                return Ok(ItemChunk { lines: Bytes::copy_from_slice(packed), count: n });
+            }
+            form.of(pick(decompress(packed, frames.size)?.into(), n, span.within(first, n), span.desc)?)
+        };
+        let chunk = self.core.objects.read(&segment.object, frames.bytes, make).await?;
         self.span = span.behind(first, n);
         self.segment = Some(segment);
         Ok(chunk)
     }
 
     async fn find(&self) -> Result<Piece, StoreError> {
-        let (k, span) = (self.k, self.span);
-        let find = move |connection: &Connection| find(connection, k, span);
+        let (k, span, form) = (self.k, self.span, self.form);
+        let find = move |connection: &Connection| find(connection, k, span, form);
         if (span.high - span.low).saturating_mul(self.mean_size) <= SHORT {
             self.core.db.snapshot(find)
         } else {
@@ -130,7 +174,7 @@ impl Rest {
 }
 
 /// Finds the piece that holds the next item of a span, by index; a tail's chunks are read at once.
-fn find(connection: &Connection, k: i64, span: Span) -> Result<Piece, StoreError> {
+fn find(connection: &Connection, k: i64, span: Span, form: Form) -> Result<Piece, StoreError> {
     let Span { low, high, desc } = span;
     // Pieces go only when the dataset does.
     let gone = || StoreError::NotFound(Noun::Storage);
@@ -186,8 +230,8 @@ fn find(connection: &Connection, k: i64, span: Span) -> Result<Piece, StoreError
         chunks.reverse();
     }
     let n = chunks.iter().map(|chunk| chunk.n).sum();
-    let unpacked = join(&chunks).and_then(|lines| pick(lines, n, span.within(begin, n), desc));
-    Ok(Piece::Chunks(unpacked.map_err(|error| damaged(&error))?, span.behind(begin, n)))
+    let wanted = join(&chunks).and_then(|lines| form.of(pick(lines, n, span.within(begin, n), desc)?));
+    Ok(Piece::Chunks(wanted.map_err(|error| damaged(&error))?, span.behind(begin, n)))
 }
 
 /// Reads the columns `r, n, size, codec, body`; the place is that in the tail.
