@@ -28,6 +28,13 @@ pub struct Caller {
     pub run: Option<Arc<Run>>,
 }
 
+impl Caller {
+    /// The user, calling with a token of their own.
+    pub fn of(user: Arc<User>) -> Self {
+        Self { user, run: None }
+    }
+}
+
 /// What is remembered of users and tokens, so that a call need not ask the store.
 pub(crate) struct Accounts {
     tokens: Cache<[u8; 32], (Arc<Token>, Arc<User>)>,
@@ -67,7 +74,7 @@ impl Engine {
         };
         let (known, user) = known;
         let valid = bool::from(known.hash.ct_eq(&hash)) && known.expires_at.is_none_or(|end| self.now() < end);
-        Ok(valid.then_some(Caller { user, run: None }))
+        Ok(valid.then_some(Caller::of(user)))
     }
 
     async fn authenticate_run(&self, token: &str, rest: &str) -> Result<Option<Caller>, EngineError> {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::Accounts;
 use crate::admission::Admission;
 use crate::builds::{LiveBuild, Views};
+use crate::input_secrets::InputKeys;
 use crate::live::Registry;
 use crate::logs::Tails;
 use crate::runs::LiveRun;
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) config: EngineConfig,
     pub(crate) keys: Keys,
     pub(crate) accounts: Accounts,
+    pub(crate) input_keys: InputKeys,
     pub(crate) admission: Admission,
     pub(crate) runs: Registry<RunId, LiveRun>,
     pub(crate) builds: Registry<BuildId, LiveBuild>,
@@ -55,6 +57,7 @@ impl Engine {
         let inner = Inner {
             keys: Keys::of(&parts.secret),
             accounts: Accounts::default(),
+            input_keys: InputKeys::default(),
             admission: Admission::new(parts.config.memory_mbytes, parts.config.concurrent_builds),
             runs: Registry::default(),
             builds: Registry::default(),

@@ -11,6 +11,7 @@ mod error;
 
 // Who
 mod accounts;
+mod input_secrets;
 mod sealing;
 
 // Runs and builds while they live

@@ -63,7 +63,7 @@ impl TestEngine {
         engine.recover().await.expect("nothing to recover");
         let user = engine.create_user("ada").await.expect("a user");
         let (_, token) = engine.create_token(&user.id, "test", None).await.expect("a token");
-        let ada = Caller { user, run: None };
+        let ada = Caller::of(user);
         let actor = engine.give_actor(&ada.user, "my-actor").await;
         driver.put_image(actor.tagged_builds["latest"].build_id.as_str(), FakeDriver::default_image());
         Self { engine, driver, ada, token, actor, parts, directory }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{Token, TokenId, User, UserId};
+use model::{ActorId, Token, TokenId, User, UserId};
 
 use crate::StoreError;
 
@@ -39,4 +39,13 @@ pub trait UserStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `NotFound`.
     async fn delete_token(&self, id: &TokenId) -> Result<(), StoreError>;
+
+    /// The sealed key for the secrets in a user's inputs to an Actor, if one was made (`INP-24`).
+    async fn input_key(&self, user: &UserId, actor: &ActorId) -> Result<Option<String>, StoreError>;
+
+    /// Keeps such a key. There is one for each pair, and what was encrypted with it needs it for ever.
+    ///
+    /// # Errors
+    /// `NameTaken` if there is one already.
+    async fn keep_input_key(&self, user: &UserId, actor: &ActorId, sealed: String) -> Result<(), StoreError>;
 }

@@ -7,7 +7,7 @@ use model::input_schema::{InputError, InputSchema};
 use model::{Build, BuildId, RunOptions};
 use moka::sync::Cache;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{Engine, EngineError};
 
@@ -74,11 +74,10 @@ impl BuildView {
     }
 
     /// The values in an input that must not be seen in a log (`INP-24`): the texts in its secret fields.
-    pub(crate) fn secrets_in(&self, input: &[u8]) -> Vec<String> {
-        let Some(schema) = &self.input_schema else { return Vec::new() };
-        let input: Value = serde_json::from_slice(input).unwrap_or_default();
+    pub(crate) fn secrets_in(&self, input: &Map<String, Value>) -> Vec<String> {
+        let fields = self.input_schema.iter().flat_map(InputSchema::secret_fields);
         let mut texts = Vec::new();
-        schema.secret_fields().for_each(|field| collect_texts(&input[field.name], &mut texts));
+        fields.filter_map(|field| input.get(field.name)).for_each(|value| collect_texts(value, &mut texts));
         texts
     }
 

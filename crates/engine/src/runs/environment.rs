@@ -6,6 +6,7 @@ use model::{PermissionLevel, Run, StorageId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::EngineConfig;
+use crate::input_secrets::KeyForRun;
 
 /// Port of the web server where every run has a network of its own (`WEB-1`).
 pub(crate) const DEFAULT_WEB_PORT: u16 = 4321;
@@ -18,6 +19,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) token: &'a str,
     pub(crate) events_secret: &'a str,
     pub(crate) proxy_password: Option<&'a str>,
+    /// What opens the secrets of its input, if its Actor has any.
+    pub(crate) input_key: Option<&'a KeyForRun>,
     pub(crate) port: u16,
     pub(crate) timeout_at: Option<Timestamp>,
     /// The version's own variables, opened.
@@ -107,6 +110,12 @@ pub(crate) fn environment(run: &Run, around: &Surroundings<'_>) -> BTreeMap<Stri
         set(&["APIFY_PROXY_STATUS_URL"], "http://proxy.playhouse.internal");
     }
 
+    if let Some(key) = around.input_key {
+        // What is called a file is the key itself (INP-25).
+        set(&["APIFY_INPUT_SECRETS_PRIVATE_KEY_FILE"], &key.file);
+        set(&["APIFY_INPUT_SECRETS_PRIVATE_KEY_PASSPHRASE"], &key.passphrase);
+    }
+
     // Both are new with every life, so the SDKs need not ask (CHG-11).
     let pricing = run.pricing_info.as_ref().and_then(|pricing| serde_json::to_string(pricing).ok());
     set(&["APIFY_ACTOR_PRICING_INFO"], pricing.as_deref().unwrap_or("{}"));
@@ -145,6 +154,7 @@ mod tests {
             token: "token",
             events_secret: "secret",
             proxy_password: None,
+            input_key: None,
             port: 40_000,
             timeout_at: None,
             custom,

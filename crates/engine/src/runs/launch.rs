@@ -139,6 +139,11 @@ impl Engine {
 
         let (custom, mut secrets) = self.open_variables(&build.env_vars)?;
         let port = custom_port(&custom).unwrap_or(port);
+        let has_secrets = self.view(&build).map_err(|error| failed(&error))?.has_secrets();
+        let input_key = match has_secrets {
+            true => Some(self.key_for_run(&run.user_id, &run.actor_id).await.map_err(|error| failed(&error))?),
+            false => None,
+        };
         let token = self.inner.keys.run_token(&run.id);
         let events_secret = self.inner.keys.events_secret(&run.id);
         let env = environment(
@@ -149,6 +154,7 @@ impl Engine {
                 token: &token,
                 events_secret: &events_secret,
                 proxy_password: starter.as_ref().map(|user| &*user.proxy_password),
+                input_key: input_key.as_ref(),
                 port,
                 timeout_at,
                 custom: &custom,
@@ -156,6 +162,7 @@ impl Engine {
         );
         // Logs are readable by whoever has the run's id.
         secrets.push(token);
+        secrets.extend(input_key.map(|key| key.passphrase));
         secrets.extend(self.secret_input(run, &build).await.map_err(|error| failed(&error))?);
         let log = store.logs.file(&JobLog::Run(run.id)).await.map_err(|error| failed(&error))?;
         let spec = RunSpec {
@@ -172,9 +179,7 @@ impl Engine {
     /// The values of the run's input that its build's schema calls secret.
     async fn secret_input(&self, run: &Run, build: &Build) -> Result<Vec<String>, EngineError> {
         let view = self.view(build)?;
-        if !view.has_secrets() {
-            return Ok(Vec::new());
-        }
+        let Some(schema) = view.input_schema.as_ref().filter(|_| view.has_secrets()) else { return Ok(Vec::new()) };
         let records = &self.inner.store.records;
         let record = records.get(&run.storages.key_value_store, &run.input_key).await?;
         let Some(record) = record else { return Ok(Vec::new()) };
@@ -185,7 +190,9 @@ impl Engine {
                 chunks.map_err(anyhow::Error::new)?.concat().into()
             }
         };
-        Ok(view.secrets_in(&body))
+        let Ok(mut input) = serde_json::from_slice(&body) else { return Ok(Vec::new()) };
+        self.decrypt_fields(&run.user_id, &run.actor_id, schema, &mut input).await?;
+        Ok(view.secrets_in(&input))
     }
 
     /// The variables of a version with secret ones opened, and the secret values.

@@ -27,7 +27,7 @@ impl Engine {
         let run = self.inner.store.runs.get(id).await?.ok_or(EngineError::NotFound(Noun::Run))?;
         may_become(&run, target)?;
         let build = self.resolve_build(target, build.as_deref()).await?;
-        let input = self.prepare_input(&build, input)?;
+        let input = self.prepare_input(&run.user_id, &target.id, &build, input).await?;
 
         let input_key = format!("{INPUT_KEY}-METAMORPH-{}", run.metamorphs.len() + 1);
         if let Some(input) = &input {

@@ -77,10 +77,10 @@ impl Engine {
         let pricing = PricingInfo::in_force(&actor.pricing_infos, now).map(charge::snapshot);
         let mut options = start.given.resolve(actor, pricing.as_ref())?;
         let build = self.resolve_build(actor, Some(&options.build)).await?;
-        let input = self.prepare_input(&build, start.input)?;
+        let input = self.prepare_input(&caller.user.id, &actor.id, &build, start.input).await?;
         let view = self.view(&build)?;
         if start.given.memory_mbytes.is_none() {
-            options.memory_mbytes = view.memory(&options, input.as_ref().map(|input| &*input.body));
+            options.memory_mbytes = view.memory(&options, input.as_ref().map(|input| &*input.plain));
             options.disk_mbytes = options.memory_mbytes * 2;
         }
 

@@ -4,5 +4,6 @@ mod crashes;
 mod ends;
 mod lives;
 mod money;
+mod secrets;
 mod sights;
 mod starts;

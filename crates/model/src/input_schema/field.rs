@@ -110,6 +110,11 @@ impl Field {
         })
     }
 
+    /// Whether its values are strings and nothing else.
+    pub(super) fn is_text(&self) -> bool {
+        self.types == ["string"]
+    }
+
     pub(super) fn has_editor(&self, editor: &str) -> bool {
         self.editor.as_deref() == Some(editor)
     }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use self::field::Field;
 use crate::actor_json::parse_lenient;
 
-pub use self::secrets::SecretField;
+pub use self::secrets::{EncryptedValue, SecretField};
 pub(crate) use self::validate::js_number;
 
 /// A schema file may have this many bytes (`INP-23`).
@@ -73,8 +73,16 @@ pub enum InputError {
 /// An input that a run can start with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreparedInput {
-    /// The given input completed with the defaults, as JSON (`START-18`).
-    pub bytes: Vec<u8>,
+    /// The given input completed with the defaults (`START-18`).
+    pub input: Map<String, Value>,
+}
+
+impl PreparedInput {
+    /// The input as JSON.
+    pub fn bytes(&self) -> Vec<u8> {
+        // An object whose keys are texts can always be written.
+        serde_json::to_vec(&self.input).unwrap_or_default()
+    }
 }
 
 impl InputSchema {
@@ -117,7 +125,7 @@ impl InputSchema {
         if !messages.is_empty() {
             return Err(InputError::Invalid(messages));
         }
-        Ok(PreparedInput { bytes: Value::Object(input).to_string().into_bytes() })
+        Ok(PreparedInput { input })
     }
 
     fn failures(&self, input: &Map<String, Value>) -> Vec<String> {

@@ -14,7 +14,7 @@ const MAX_LISTED: usize = 1000;
 pub(super) fn check(root: &Field, input: &Map<String, Value>, messages: &mut Vec<String>) {
     for (name, field) in root.properties.iter() {
         let Some(value) = input.get(name) else { continue };
-        if field.is_secret && secrets::is_encrypted(value) {
+        if field.is_secret && secrets::is_encrypted(field.is_text(), value) {
             // The author may have changed the field since; then nobody knows whether the value still fits.
             let secret = root.secret_hashes.iter().find(|(secret, _)| secret == name);
             if secrets::hash_within(value).is_some_and(|hash| secret.is_some_and(|(_, own)| own != hash)) {

@@ -42,7 +42,7 @@ fn schema(fields: Value, more: Value) -> InputSchema {
 
 fn prepared(schema: &InputSchema, input: &Value) -> Result<Value, String> {
     let outcome = schema.prepare(Some(input.to_string().as_bytes()), None);
-    outcome.map(|input| serde_json::from_slice(&input.bytes).unwrap()).map_err(|error| error.to_string())
+    outcome.map(|input| serde_json::from_slice(&input.bytes()).unwrap()).map_err(|error| error.to_string())
 }
 
 fn failure(field: Value, value: Value) -> String {
@@ -244,7 +244,7 @@ fn absent_values_are_filled_from_defaults() {
 fn bodies_that_are_no_json_object_are_refused() {
     let schema = schema(json!({}), json!({}));
     let answer = |body: &[u8], content_type| match schema.prepare(Some(body), content_type) {
-        Ok(input) => String::from_utf8(input.bytes).unwrap(),
+        Ok(input) => String::from_utf8(input.bytes()).unwrap(),
         Err(error) => error.to_string(),
     };
 
@@ -282,6 +282,35 @@ fn secret_fields_are_named_and_encrypted_values_pass() {
     assert_eq!(prepared(&first, &value), Ok(value.clone()));
     assert!(prepared(&schema(fields("two", 5), json!({})), &value).is_ok());
     assert!(prepared(&schema(fields("one", 6), json!({})), &value).unwrap_err().contains("its schema has changed"));
+    for wrong in ["ENCRYPTED_VALUE:", "ENCRYPTED_VALUE:a2V5", "ENCRYPTED_VALUE:a:b:c:d", "ENCRYPTED_JSON:a2V5:dGV4dA=="] {
+        // None of these is an encrypted text, so they are judged, and will be encrypted, as what they are.
+        assert_eq!(secrets[0].plain_text(&json!(wrong)).as_deref(), Some(wrong));
+        assert!(prepared(&first, &json!({"b": wrong})).is_err() || wrong.starts_with("ENCRYPTED_JSON"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_encrypted_of_a_secret_is_its_text_and_only_once() {
+    let schema = schema(
+        json!({
+            "text": {"type": "string", "isSecret": true, "nullable": true},
+            "tree": {"type": "object", "isSecret": true},
+        }),
+        json!({}),
+    );
+    let [text, tree] = schema.secret_fields().collect::<Vec<_>>().try_into().unwrap();
+
+    assert_eq!(text.plain_text(&json!("hunter2")).as_deref(), Some("hunter2"));
+    assert_eq!(tree.plain_text(&json!({"a": [1, "b"]})).as_deref(), Some(r#"{"a":[1,"b"]}"#));
+    for kept in [json!(""), json!(null), text.encrypted("a2V5", "dGV4dA==")] {
+        assert_eq!(text.plain_text(&kept), None, "{kept}");
+    }
+
+    let encrypted = tree.encrypted("a2V5", "dGV4dA==");
+    let parsed = EncryptedValue::parse(&encrypted).unwrap();
+    assert_eq!((parsed.is_text, parsed.key, parsed.text), (false, "a2V5", "dGV4dA=="));
+    assert_eq!(parsed.schema_hash, Some(tree.schema_hash.as_str()));
+    assert_eq!(text.encrypted("a2V5", "dGV4dA=="), "ENCRYPTED_VALUE:a2V5:dGV4dA==");
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Judge {
         if self.messages.len() >= MAX_MESSAGES || value.is_null() && field.nullable {
             return;
         }
-        if field.is_secret && secrets::is_encrypted(value) {
+        if field.is_secret && secrets::is_encrypted(field.is_text(), value) {
             return;
         }
         if !field.types.is_empty() && !field.types.iter().any(|name| is_of_type(value, name)) {

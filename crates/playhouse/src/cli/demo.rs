@@ -45,7 +45,7 @@ impl Demo {
 
 async fn show(ready: &Ready) -> anyhow::Result<()> {
     let Ready { engine, addresses, user, .. } = ready;
-    let caller = Caller { user: user.clone(), run: None };
+    let caller = Caller::of(user.clone());
     let asked = Asked { origin: Origin::Cli, client_ip: None, user_agent: None, workflow_key: None };
     let actor = sample_actor(ready).await?;
 

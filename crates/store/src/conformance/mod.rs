@@ -60,7 +60,8 @@ macro_rules! conformance_tests {
             users:
                 a_user_is_found_by_id_and_by_name_in_any_case,
                 users_are_listed_oldest_first,
-                a_token_opens_its_user_until_it_is_taken_back;
+                a_token_opens_its_user_until_it_is_taken_back,
+                a_pair_of_user_and_actor_has_one_input_key;
             actors:
                 an_actor_is_found_by_id_and_by_its_owners_name_in_any_case,
                 an_actor_is_changed_whole_or_not_at_all,

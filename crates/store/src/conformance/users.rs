@@ -78,3 +78,19 @@ pub async fn a_token_opens_its_user_until_it_is_taken_back(store: &Store) {
     let nobodys = store.users.create_token(token(fresh(), 4, 1)).await;
     assert!(matches!(nobodys, Err(StoreError::NotFound(Noun::User))));
 }
+
+pub async fn a_pair_of_user_and_actor_has_one_input_key(store: &Store) {
+    let (users, (jane, john)) = (&store.users, (fresh(), fresh()));
+    let (one, other) = (fresh(), fresh());
+    assert_eq!(users.input_key(&jane, &one).await.unwrap(), None);
+
+    for (user, actor, key) in [(jane, one, "a"), (jane, other, "b"), (john, one, "c")] {
+        users.keep_input_key(&user, &actor, key.to_owned()).await.unwrap();
+    }
+
+    let again = users.keep_input_key(&jane, &one, "d".to_owned()).await;
+    assert!(matches!(again, Err(StoreError::NameTaken)));
+    for (user, actor, key) in [(jane, one, Some("a")), (jane, other, Some("b")), (john, one, Some("c")), (john, other, None)] {
+        assert_eq!(users.input_key(&user, &actor).await.unwrap().as_deref(), key);
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{Token, TokenId, User, UserId, fold};
+use model::{ActorId, Token, TokenId, User, UserId, fold};
 use rusqlite::params;
 
 use super::core::Core;
@@ -134,6 +134,28 @@ impl UserStore for Users {
                     .ok_or(StoreError::NotFound(Noun::Token))?;
                 tx.run("DELETE FROM token WHERE id = ?1", [id.as_str()])?;
                 tx.after_commit(move || kept.tokens.remove(&hash));
+                Ok(())
+            })
+            .await
+    }
+
+    async fn input_key(&self, user: &UserId, actor: &ActorId) -> Result<Option<String>, StoreError> {
+        let read = "SELECT sealed FROM input_key WHERE user_id = ?1 AND actor_id = ?2";
+        self.core.db.read(|connection| connection.one(read, [user.as_str(), actor.as_str()], |row| row.get(0)))
+    }
+
+    async fn keep_input_key(&self, user: &UserId, actor: &ActorId, sealed: String) -> Result<(), StoreError> {
+        let (user, actor) = (*user, *actor);
+        self.core
+            .db
+            .write_checked(sealed.len(), move |tx| {
+                let pair = [user.as_str(), actor.as_str()];
+                let find = "SELECT 1 FROM input_key WHERE user_id = ?1 AND actor_id = ?2";
+                if tx.one(find, pair, |_| Ok(()))?.is_some() {
+                    return Err(StoreError::NameTaken);
+                }
+                let insert = "INSERT INTO input_key (user_id, actor_id, sealed) VALUES (?1, ?2, ?3)";
+                tx.run(insert, params![pair[0], pair[1], sealed])?;
                 Ok(())
             })
             .await

@@ -238,24 +238,6 @@ async fn secret_variables_are_opened_for_the_run_and_kept_out_of_its_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn secret_fields_of_the_input_are_kept_out_of_the_log() {
-    let schema = r#"{"title":"I","type":"object","schemaVersion":1,"properties":{
-        "password":{"title":"P","description":"P","type":"string","editor":"textfield","isSecret":true},
-        "url":{"title":"U","description":"U","type":"string","editor":"textfield"}
-    }}"#;
-    let test = with_files(&[("INPUT_SCHEMA.json", schema)]).await;
-    let input = with_input(r#"{"password":"hunter2","url":"https://a.example"}"#, None);
-
-    let run = test.engine.start_run(&test.ada, &test.actor, input).await.unwrap();
-    let spec = test.driver.started(run.id.as_str()).await;
-
-    assert!(spec.secrets.contains(&"hunter2".to_owned()), "INP-24");
-    assert!(!spec.secrets.contains(&"https://a.example".to_owned()));
-    let build = test.engine.resolve_build(&test.actor, None).await.unwrap();
-    assert_eq!(test.engine.secret_input_fields(&build).unwrap(), ["password"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_budget_below_the_minimum_of_the_pricing_is_refused() {
     let test = TestEngine::start().await;
     let mut actor = (*test.actor).clone();

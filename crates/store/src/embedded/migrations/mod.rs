@@ -4,8 +4,12 @@ use anyhow::{Context as _, bail};
 use rusqlite::Connection;
 
 /// Every step ever released, oldest first. Its number is its place, counted from 1. Released steps never change.
-const MIGRATIONS: &[&str] =
-    &[include_str!("0001_storages.sql"), include_str!("0002_queues.sql"), include_str!("0003_jobs.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("0001_storages.sql"),
+    include_str!("0002_queues.sql"),
+    include_str!("0003_jobs.sql"),
+    include_str!("0004_input_keys.sql"),
+];
 
 /// Brings a database to the newest schema, each step in its own transaction.
 ///
