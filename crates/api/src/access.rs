@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use engine::Caller;
+use engine::{Caller, Subject};
 use model::{
-    Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Run, RunId, Storage, StorageKind, User, UserId,
+    Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Right, Run, RunId, Storage, StorageKind, User, UserId,
 };
 use store::{Noun, RunFilter};
 
@@ -12,9 +12,26 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Params;
 
-/// Whether the caller is that user; a run's token acts as its user (`P4`).
-pub(crate) fn is_user(caller: Option<&Caller>, user: &UserId) -> bool {
-    caller.is_some_and(|caller| caller.user.id == *user)
+/// Whether the caller is the owner, and its token has that right (`P4`, `AUTH-15`). Everything that only owners may do comes
+/// by here; what is open to others is for the asker to know.
+pub(crate) async fn allows(
+    app: &App,
+    caller: Option<&Caller>,
+    right: Right,
+    subject: Subject<'_>,
+) -> Result<bool, ApiError> {
+    match caller {
+        Some(caller) => Ok(app.engine().allows(caller, right, subject).await?),
+        None => Ok(false),
+    }
+}
+
+/// How to send away a caller who lacks a right: one whose token is to blame is told so, others get `otherwise`.
+pub(crate) fn refusal(caller: Option<&Caller>, owner: &UserId, otherwise: impl FnOnce() -> ApiError) -> ApiError {
+    match caller {
+        Some(caller) if caller.user.id == *owner => ApiError::token_is_limited(),
+        _ => otherwise(),
+    }
 }
 
 /// The run with that id, if the caller may read it.
@@ -23,8 +40,14 @@ pub(crate) fn is_user(caller: Option<&Caller>, user: &UserId) -> bool {
 /// `404` otherwise, with the type that tells a missing token from a missing run as far as it may be told (`AUTH-10`).
 pub(crate) async fn readable_run(app: &App, caller: Option<&Caller>, id: &str) -> Result<Arc<Run>, ApiError> {
     let run = find_run(app, caller, id).await?;
-    let may_read = is_user(caller, &run.user_id) || run_level(app, &run).await?.is_open(false);
-    if may_read { Ok(run) } else { Err(hidden_run(caller)) }
+    check_readable(app, caller, run).await
+}
+
+/// Lets a run through if the caller may read it.
+pub(crate) async fn check_readable(app: &App, caller: Option<&Caller>, run: Arc<Run>) -> Result<Arc<Run>, ApiError> {
+    let may_read =
+        allows(app, caller, Right::Read, Subject::Run(&run)).await? || run_level(app, &run).await?.is_open(false);
+    if may_read { Ok(run) } else { Err(refusal(caller, &run.user_id, || hidden_run(caller))) }
 }
 
 /// The run with that id. Its access is not checked.
@@ -44,16 +67,25 @@ pub(crate) fn hidden_run(caller: Option<&Caller>) -> ApiError {
     }
 }
 
-/// The run with that id, if it is the caller's own (`AUTH-5`).
+/// The run with that id, if it is the caller's own and its token has that right to it (`AUTH-5`).
 ///
 /// # Errors
-/// `404` otherwise.
-pub(crate) async fn own_run(app: &App, caller: &Caller, id: &str) -> Result<Arc<Run>, ApiError> {
+/// `404` for those of others; `403` if it is the token that is to blame.
+pub(crate) async fn own_run(app: &App, caller: &Caller, right: Right, id: &str) -> Result<Arc<Run>, ApiError> {
     let run = match RunId::parse(id) {
         Some(id) => app.store().runs.get(&id).await?,
         None => None,
     };
-    run.filter(|run| run.user_id == caller.user.id).ok_or_else(|| ApiError::not_found(Noun::Run))
+    let run = run.ok_or_else(|| ApiError::not_found(Noun::Run))?;
+    check_own(app, caller, right, run).await
+}
+
+/// Lets a run through if the caller has that right to it.
+pub(crate) async fn check_own(app: &App, caller: &Caller, right: Right, run: Arc<Run>) -> Result<Arc<Run>, ApiError> {
+    match allows(app, Some(caller), right, Subject::Run(&run)).await? {
+        true => Ok(run),
+        false => Err(refusal(Some(caller), &run.user_id, || ApiError::not_found(Noun::Run))),
+    }
 }
 
 /// The level in force of a run (`RUN-15`).
@@ -135,20 +167,36 @@ pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> 
     found.ok_or_else(|| ApiError::not_found(Noun::Actor))
 }
 
+/// As [`visible_actor`], and the caller's token may read what is not for everybody to see.
+///
+/// # Errors
+/// `404` as there; `403` if it is the token that is to blame.
+pub(crate) async fn readable_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
+    let actor = visible_actor(app, caller, segment).await?;
+    if actor.is_public || allows(app, Some(caller), Right::Read, Subject::Other(&actor.user_id)).await? {
+        return Ok(actor);
+    }
+    Err(ApiError::token_is_limited())
+}
+
 /// The Actor that a path segment means, if the caller may change it.
 ///
 /// # Errors
 /// `404` for private ones of others, `403` for public ones (`AUTH-5`).
 pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
     let actor = visible_actor(app, caller, segment).await?;
-    if actor.user_id == caller.user.id {
+    if allows(app, Some(caller), Right::Write, Subject::Other(&actor.user_id)).await? {
         return Ok(actor);
+    }
+    if actor.user_id == caller.user.id {
+        return Err(ApiError::token_is_limited());
     }
     let message = "Insufficient permissions for the Actor: only its owner may do this";
     Err(ApiError::new(crate::error::Problem::InsufficientPermissions, message))
 }
 
-/// The caller's newest run of that Actor, as `status` and `origin` in the query narrow it (`LAST-1`).
+/// The caller's newest run of that Actor, as `status` and `origin` in the query narrow it (`LAST-1`). What the caller's token
+/// may do with it is not checked.
 ///
 /// # Errors
 /// `400` for values that neither parameter has, checked before the Actor is looked up; `404`.

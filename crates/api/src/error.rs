@@ -232,6 +232,13 @@ impl ApiError {
         Self::new(Problem::InsufficientPermissions, message)
     }
 
+    /// The token may do less than its user, and not this (`AUTH-15`).
+    pub fn token_is_limited() -> Self {
+        let message = "Insufficient permissions: the permissions of this API token do not include this operation. Runs of \
+                       Actors with limited permissions have such tokens.";
+        Self::new(Problem::InsufficientPermissions, message)
+    }
+
     /// A reference that ends where its name should begin (`S2`, `ID-3`).
     pub fn empty_name() -> Self {
         Self::invalid_request("Resource name parameter cannot be empty")
@@ -310,7 +317,7 @@ impl From<EngineError> for ApiError {
             E::JobFinished => Problem::JobFinished,
             E::CannotRemoveRunningRun => Problem::CannotRemoveRunningRun,
             E::MaxMetamorphsExceeded => Problem::MaxMetamorphsExceeded,
-            E::MetamorphNeedsPermissions => Problem::InsufficientPermissions,
+            E::MetamorphNeedsPermissions | E::StartNeedsPermissions => Problem::InsufficientPermissions,
             E::SystemEvent(_) => Problem::CannotChargeApifyEvent,
             E::NotPayPerEvent => Problem::CannotChargeNonPayPerEventActor,
             E::DeletingUnfinishedBuild => Problem::DeletingUnfinishedBuild,

@@ -9,6 +9,7 @@ mod app;
 mod error;
 mod extract;
 mod layers;
+mod rights;
 mod router;
 mod wire;
 

@@ -63,6 +63,9 @@ pub enum EngineError {
     /// A run with limited permissions asks for one without (`META-5`).
     #[error("Actor with limited permissions cannot metamorph to an Actor with full permissions")]
     MetamorphNeedsPermissions,
+    /// A run with limited permissions wants to start one without (`AUTH-15`).
+    #[error("Actor with limited permissions cannot start an Actor with full permissions")]
+    StartNeedsPermissions,
     /// A charge that is not well-formed (`CHG-4`).
     #[error("{0}")]
     InvalidCharge(&'static str),

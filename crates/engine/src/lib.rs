@@ -12,6 +12,7 @@ mod error;
 // Who
 mod accounts;
 mod input_secrets;
+mod rights;
 mod sealing;
 
 // Runs and builds while they live
@@ -38,4 +39,5 @@ pub use config::{EngineConfig, Parts, ProxyEnv};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::EventStream;
+pub use rights::Subject;
 pub use runs::{Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, charged_usd, figures_at};

@@ -101,6 +101,13 @@ impl TestEngine {
         self.started(&run.id, 1).await
     }
 
+    /// Starts a run whose token has that level of permissions, and waits until the driver executes it.
+    pub async fn running_with(&self, level: PermissionLevel) -> Arc<Run> {
+        let start = StartRun { force_permission_level: Some(level), ..start(RunOptionsGiven::default()) };
+        let run = self.engine.start_run(&self.ada, &self.actor, start).await.expect("a run");
+        self.started(&run.id, 1).await
+    }
+
     /// Waits until that life of the run is known to run.
     pub async fn started(&self, id: &RunId, life: u32) -> Arc<Run> {
         self.until(id, |run| run.started_life >= life).await
@@ -341,6 +348,8 @@ pub fn a_run() -> Run {
         },
         input_key: "INPUT".to_owned(),
         permission_level: PermissionLevel::LimitedPermissions,
+        granted_storages: vec![],
+        started_by: None,
         aborted_by: None,
         workflow_key: None,
         container_secret: "container".to_owned(),

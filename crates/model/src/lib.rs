@@ -13,6 +13,7 @@ pub mod signature;
 mod time;
 
 // Who
+mod rights;
 mod user;
 
 // What runs
@@ -51,10 +52,11 @@ pub use origin::Origin;
 pub use page::{Listed, MAX_LIMIT, Page};
 pub use queue_stats::{QueueStats, RequestState, StateCounts};
 pub use request::{MAX_BATCH, RequestId};
+pub use rights::Right;
 pub use requeue::{Requeue, Revived, has_failed};
 pub use run::{
-    ABORT_GRACE_SECS, EndCause, INPUT_KEY, MAX_METAMORPHS, Metamorph, Run, RunOptions, RunStats, RunStorages,
-    TOKEN_GRACE_SECS,
+    ABORT_GRACE_SECS, EndCause, GrantedStorage, INPUT_KEY, MAX_GRANTED_STORAGES, MAX_METAMORPHS, Metamorph, Run,
+    RunOptions, RunStats, RunStorages, StartedBy, TOKEN_GRACE_SECS,
 };
 pub use storage::{MAX_JSON_BODY, Storage, StorageCounters, StorageKind, StorageStats};
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};

@@ -16,6 +16,8 @@ pub const INPUT_KEY: &str = "INPUT";
 pub const MAX_METAMORPHS: usize = 10;
 /// Seconds between a graceful abort and the kill (`ABORT-3`).
 pub const ABORT_GRACE_SECS: u64 = 30;
+/// Storages named in its input that a run with limited permissions may use; further ones are not opened to it.
+pub const MAX_GRANTED_STORAGES: usize = 1000;
 /// Seconds that a run's token stays valid after its end, for late charges and status messages.
 pub const TOKEN_GRACE_SECS: i64 = 60;
 
@@ -76,6 +78,12 @@ pub struct Run {
     pub input_key: String,
     /// What its token may do.
     pub permission_level: PermissionLevel,
+    /// Storages that its input opens to it, if its permissions are limited (`AUTH-15`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub granted_storages: Vec<GrantedStorage>,
+    /// The run that started it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<StartedBy>,
     /// Who aborted it, in words for the status message.
     #[serde(default)]
     pub aborted_by: Option<String>,
@@ -189,6 +197,27 @@ pub struct RunStorages {
     /// Further datasets by alias, as actor.json declares them (`RUN-14`).
     #[serde(default)]
     pub aliased_datasets: BTreeMap<String, StorageId>,
+}
+
+/// A storage that the input of a run names in a field of its kind (`AUTH-15`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedStorage {
+    /// The storage.
+    pub id: StorageId,
+    /// Whether it may be written, too.
+    #[serde(default)]
+    pub write: bool,
+}
+
+/// The run that started another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartedBy {
+    /// The run.
+    pub run_id: RunId,
+    /// The Actor that it was a run of at that moment.
+    pub actor_id: ActorId,
 }
 
 /// One metamorph of a run (`RUN-16`).

@@ -11,9 +11,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
+use engine::Subject;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use model::{Actor, ActorId, Page};
+use model::{Actor, ActorId, Page, Right};
 use parking_lot::Mutex;
 use store::{Noun, StoreError};
 
@@ -91,8 +92,9 @@ async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<Ac
 }
 
 async fn show(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let actor = access::visible_actor(&app, &caller, path.get("actorId")).await?;
-    answer(&app, &actor, actor.user_id == caller.user.id, StatusCode::OK).await
+    let actor = access::readable_actor(&app, &caller, path.get("actorId")).await?;
+    let is_owner = access::allows(&app, Some(&caller), Right::Read, Subject::Other(&actor.user_id)).await?;
+    answer(&app, &actor, is_owner, StatusCode::OK).await
 }
 
 /// `PUT /v2/actors/{actorId}`: changes what is given and leaves the rest (`ACT-2`).

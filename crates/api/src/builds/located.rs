@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use engine::{Caller, EngineError};
+use engine::{Caller, EngineError, Subject};
 use http::request::Parts;
-use model::{Actor, Build, BuildId, GeneralAccess};
+use model::{Actor, Build, BuildId, GeneralAccess, Right};
 use store::Noun;
 
 use crate::access;
@@ -50,8 +50,8 @@ impl FromRequestParts<App> for OwnBuild {
         let Auth(caller) = Auth::from_request_parts(parts, app).await?;
         let path = PathParams::from_request_parts(parts, app).await?;
         let build = located(app, Some(&caller), &path).await?;
-        if build.user_id != caller.user.id {
-            return Err(ApiError::not_found(Noun::Build));
+        if !access::allows(app, Some(&caller), Right::Write, Subject::Other(&build.user_id)).await? {
+            return Err(access::refusal(Some(&caller), &build.user_id, || ApiError::not_found(Noun::Build)));
         }
         Ok(Self(build))
     }
@@ -100,14 +100,17 @@ async fn check(
     build: Arc<Build>,
     actor: Option<&Actor>,
 ) -> Result<Arc<Build>, ApiError> {
-    if access::is_user(caller, &build.user_id) {
+    if access::allows(app, caller, Right::Read, Subject::Other(&build.user_id)).await? {
         return Ok(build);
     }
     let is_public = match actor {
         Some(actor) => actor.is_public,
         None => app.store().actors.get(&build.actor_id).await?.is_some_and(|actor| actor.is_public),
     };
-    if is_public || level(app, &build).await?.is_open(false) { Ok(build) } else { Err(refusal(caller)) }
+    if is_public || level(app, &build).await?.is_open(false) {
+        return Ok(build);
+    }
+    Err(access::refusal(caller, &build.user_id, || refusal(caller)))
 }
 
 /// The level in force of a build (`AUTH-9`).

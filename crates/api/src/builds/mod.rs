@@ -93,7 +93,7 @@ async fn list_of_actor(
     path: PathParams,
     Query(page): Query<Page>,
 ) -> Answer {
-    let actor = access::visible_actor(&app, &caller, path.get("actorId")).await?;
+    let actor = access::readable_actor(&app, &caller, path.get("actorId")).await?;
     let viewer = Viewer::of(Some(&caller.user.id), &actor.user_id);
     let found = app.store().builds.list(BuildFilter::OfActor(actor.id), page).await?;
     let item = |build: std::sync::Arc<Build>| BuildItem::new(&build, viewer, app.engine_config());

@@ -1,6 +1,6 @@
 //! Who calls (`AUTH-1` to `AUTH-6`).
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use engine::Caller;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -8,8 +8,10 @@ use http::request::Parts;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Params;
+use crate::rights;
 
-/// The caller, where a token is needed: none is `401 token-not-provided`, a wrong one `401 user-or-token-not-found`.
+/// The caller, where a token is needed: none is `401 token-not-provided`, a wrong one `401 user-or-token-not-found`. A token
+/// that may do less than its user comes as far as [`rights::admit`] lets it.
 #[derive(Clone, Debug)]
 pub(crate) struct Auth(pub(crate) Caller);
 
@@ -43,7 +45,9 @@ async fn caller(parts: &Parts, app: &App) -> Result<Option<Caller>, ApiError> {
         let Some(token) = params.text("token").filter(|token| !token.is_empty()) else { return Ok(None) };
         app.engine().authenticate(&token).await?
     };
-    caller.map(Some).ok_or_else(ApiError::unknown_token)
+    let caller = caller.ok_or_else(ApiError::unknown_token)?;
+    rights::admit(&caller, &parts.method, parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str))?;
+    Ok(Some(caller))
 }
 
 fn bearer(header: &[u8]) -> Option<&str> {

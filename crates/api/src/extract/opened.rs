@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use engine::Caller;
+use engine::{Caller, Subject};
 use http::request::Parts;
-use model::{Run, RunUsage, Storage, StorageId, StorageKind, Timestamp, signature};
+use model::{Right, Run, RunUsage, Storage, StorageId, StorageKind, Timestamp, signature};
 use store::{Locker, Noun};
 
 use crate::access;
@@ -21,6 +21,8 @@ pub(crate) struct Opened {
     pub(crate) storage: Arc<Storage>,
     /// Who calls, if a token came.
     pub(crate) caller: Option<Caller>,
+    /// Whether the caller may change it, and so see what only those may who can (`S29`).
+    pub(crate) may_write: bool,
 }
 
 /// A kind of storage, as a type.
@@ -85,6 +87,12 @@ pub(crate) struct Readable<K, S = Unsigned>(pub(crate) Opened, pub(crate) Phanto
 /// `401` without a token, `404` if there is none, `403` if it is another user's.
 pub(crate) struct Writable<K>(pub(crate) Opened, pub(crate) PhantomData<fn() -> K>);
 
+/// A storage of kind `K` that the caller may rename, open to others and delete.
+///
+/// # Errors
+/// As [`Writable`].
+pub(crate) struct Manageable<K>(pub(crate) Opened, pub(crate) PhantomData<fn() -> K>);
+
 impl<K: Kind, S: SignatureRule> FromRequestParts<App> for Readable<K, S> {
     type Rejection = ApiError;
 
@@ -97,13 +105,15 @@ impl<K: Kind, S: SignatureRule> FromRequestParts<App> for Readable<K, S> {
             let signature = params.text("signature")?;
             Some(S::opens(&found.storage, &path, &signature, app.now()))
         };
-        let may_read = access::is_user(caller.as_ref(), &found.storage.user_id)
+        let subject = Subject::Storage(&found.storage);
+        let may_read = access::allows(app, caller.as_ref(), Right::Read, subject).await?
             || signed().unwrap_or(false)
             || found.is_open(app).await?;
         if !may_read {
             return Err(found.refusal(app, caller.as_ref()).await?);
         }
-        Ok(Self(Opened { storage: found.storage, caller }, PhantomData))
+        let may_write = access::allows(app, caller.as_ref(), Right::Write, subject).await?;
+        Ok(Self(Opened { storage: found.storage, caller, may_write }, PhantomData))
     }
 }
 
@@ -111,15 +121,27 @@ impl<K: Kind> FromRequestParts<App> for Writable<K> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Auth(caller) = Auth::from_request_parts(parts, app).await?;
-        let path = PathParams::from_request_parts(parts, app).await?;
-        let params = Params::of(&parts.uri);
-        let found = locate(app, Some(&caller), K::KIND, &path, &params).await?;
-        if found.storage.user_id != caller.user.id {
-            return Err(found.refusal(app, Some(&caller)).await?);
-        }
-        Ok(Self(Opened { storage: found.storage, caller: Some(caller) }, PhantomData))
+        open_to_change(parts, app, K::KIND, Right::Write).await.map(|opened| Self(opened, PhantomData))
     }
+}
+
+impl<K: Kind> FromRequestParts<App> for Manageable<K> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        open_to_change(parts, app, K::KIND, Right::Manage).await.map(|opened| Self(opened, PhantomData))
+    }
+}
+
+async fn open_to_change(parts: &mut Parts, app: &App, kind: StorageKind, right: Right) -> Result<Opened, ApiError> {
+    let Auth(caller) = Auth::from_request_parts(parts, app).await?;
+    let path = PathParams::from_request_parts(parts, app).await?;
+    let params = Params::of(&parts.uri);
+    let found = locate(app, Some(&caller), kind, &path, &params).await?;
+    if !access::allows(app, Some(&caller), right, Subject::Storage(&found.storage)).await? {
+        return Err(found.refusal(app, Some(&caller)).await?);
+    }
+    Ok(Opened { storage: found.storage, caller: Some(caller), may_write: true })
 }
 
 /// A storage that was found, and by what kind of address.
@@ -145,7 +167,9 @@ impl Found {
 
     /// How a caller without the right is sent away: a run that may not be seen is hidden (`AUTH-10`), a storage says no (`P5`).
     async fn refusal(&self, app: &App, caller: Option<&Caller>) -> Result<ApiError, ApiError> {
-        if self.run_is_open(app).await? {
+        // Whose storage it is knows of it, though its token may do less.
+        let is_owner = caller.is_some_and(|caller| caller.user.id == self.storage.user_id);
+        if is_owner || self.run_is_open(app).await? {
             Ok(ApiError::storage_refused(self.storage.kind))
         } else {
             Ok(access::hidden_run(caller))
@@ -189,11 +213,6 @@ pub(crate) fn default_storage(run: &Run, kind: StorageKind) -> StorageId {
 }
 
 impl Opened {
-    /// Whether the caller owns the storage, and so may see what only those with the right to write may (`S29`).
-    pub(crate) fn may_write(&self) -> bool {
-        access::is_user(self.caller.as_ref(), &self.storage.user_id)
-    }
-
     /// Who works on a queue (`Q41`).
     pub(crate) fn locker(&self, client_key: Option<String>) -> Locker {
         let run = self.caller.as_ref().and_then(|caller| caller.run.as_ref()).map(|run| run.id);

@@ -8,6 +8,7 @@ use model::{GeneralAccess, Run};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::located::ManagedRun;
 use super::{OwnRun, show, start};
 use crate::access;
 use crate::app::App;
@@ -36,7 +37,7 @@ pub(super) async fn metamorph(
     let build = params.non_empty("build").map(Into::into);
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let input = (!body.is_empty()).then_some(RunInput { body, content_type });
-    let run = app.engine().metamorph_run(&run.id, &target, build, input).await?;
+    let run = app.engine().metamorph_run(&caller, &run.id, &target, build, input).await?;
     answer(&app, &run).await
 }
 
@@ -47,7 +48,7 @@ pub(super) async fn reboot(State(app): State<App>, OwnRun { run, .. }: OwnRun) -
 }
 
 /// `POST …/resurrect` (`RESUR-1`).
-pub(super) async fn resurrect(State(app): State<App>, OwnRun { run, .. }: OwnRun, params: Params) -> Answer {
+pub(super) async fn resurrect(State(app): State<App>, ManagedRun(run): ManagedRun, params: Params) -> Answer {
     let run = app.engine().resurrect_run(&run.id, start::options(&params)?).await?;
     answer(&app, &run).await
 }
@@ -87,7 +88,7 @@ pub(super) async fn update(
 }
 
 /// `DELETE /v2/actor-runs/{runId}` (`DEL-1`).
-pub(super) async fn delete(State(app): State<App>, OwnRun { run, .. }: OwnRun) -> Answer {
+pub(super) async fn delete(State(app): State<App>, ManagedRun(run): ManagedRun) -> Answer {
     app.engine().delete_run(&run.id).await?;
     Ok(wire::no_content())
 }

@@ -44,7 +44,7 @@ pub(super) async fn of_actor(
     path: PathParams,
     Query(list): Query<ListParams>,
 ) -> Answer {
-    let actor = access::visible_actor(&app, &caller, path.get("actorId")).await?;
+    let actor = access::readable_actor(&app, &caller, path.get("actorId")).await?;
     let filter = RunFilter { user: Some(caller.user.id), actor: Some(actor.id), ..list.filter };
     answer(&app, filter, list.page).await
 }

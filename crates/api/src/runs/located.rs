@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use engine::Caller;
 use http::request::Parts;
-use model::Run;
+use model::{Right, Run};
 use store::Noun;
 
 use crate::access;
@@ -27,7 +27,7 @@ pub(crate) struct SeenRun {
     pub(crate) viewer: Viewer,
 }
 
-/// A run of the caller's own, to be changed.
+/// A run of the caller's own, to be changed by what can be asked of it while it lives.
 ///
 /// # Errors
 /// `401` without a token, `404` if it is not the caller's.
@@ -37,6 +37,12 @@ pub(crate) struct OwnRun {
     pub(crate) caller: Caller,
 }
 
+/// A run of the caller's own, to be resurrected or deleted.
+///
+/// # Errors
+/// As [`OwnRun`].
+pub(super) struct ManagedRun(pub(super) Arc<Run>);
+
 impl FromRequestParts<App> for SeenRun {
     type Rejection = ApiError;
 
@@ -45,7 +51,10 @@ impl FromRequestParts<App> for SeenRun {
         let path = PathParams::from_request_parts(parts, app).await?;
         let run = match path.find("runId") {
             Some(id) => access::readable_run(app, caller.as_ref(), id).await?,
-            None => last_run(parts, app, &path, caller.as_ref()).await?,
+            None => {
+                let run = last_run(parts, app, &path, caller.as_ref()).await?;
+                access::check_readable(app, caller.as_ref(), run).await?
+            }
         };
         check_actor(app, &path, &run, caller.as_ref()).await?;
         let viewer = Viewer::of(caller.as_ref().map(|caller| &caller.user.id), &run.user_id);
@@ -57,15 +66,31 @@ impl FromRequestParts<App> for OwnRun {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Auth(caller) = Auth::from_request_parts(parts, app).await?;
-        let path = PathParams::from_request_parts(parts, app).await?;
-        let run = match path.find("runId") {
-            Some(id) => access::own_run(app, &caller, id).await?,
-            None => last_run(parts, app, &path, Some(&caller)).await?,
-        };
-        check_actor(app, &path, &run, Some(&caller)).await?;
+        let (run, caller) = own_run(parts, app, Right::Write).await?;
         Ok(Self { run, caller })
     }
+}
+
+impl FromRequestParts<App> for ManagedRun {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        own_run(parts, app, Right::Manage).await.map(|(run, _)| Self(run))
+    }
+}
+
+async fn own_run(parts: &mut Parts, app: &App, right: Right) -> Result<(Arc<Run>, Caller), ApiError> {
+    let Auth(caller) = Auth::from_request_parts(parts, app).await?;
+    let path = PathParams::from_request_parts(parts, app).await?;
+    let run = match path.find("runId") {
+        Some(id) => access::own_run(app, &caller, right, id).await?,
+        None => {
+            let run = last_run(parts, app, &path, Some(&caller)).await?;
+            access::check_own(app, &caller, right, run).await?
+        }
+    };
+    check_actor(app, &path, &run, Some(&caller)).await?;
+    Ok((run, caller))
 }
 
 /// "Last" needs a token always (`LAST-6`).

@@ -93,5 +93,5 @@ async fn finished(app: &App, asking: Asking, input: Bytes) -> Result<(Arc<Run>, 
 async fn opened(app: &App, run: &Run, caller: Caller, kind: StorageKind) -> Result<Opened, ApiError> {
     let id = default_storage(run, kind);
     let storage = app.store().storages.get(&id).await?.ok_or_else(|| ApiError::not_found(Noun::Storage))?;
-    Ok(Opened { storage, caller: Some(caller) })
+    Ok(Opened { storage, caller: Some(caller), may_write: false })
 }

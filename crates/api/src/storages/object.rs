@@ -2,8 +2,9 @@
 
 use axum::extract::State;
 use axum::routing::{MethodRouter, get};
+use engine::Subject;
 use http::StatusCode;
-use model::{GeneralAccess, Page, Storage, StorageId, StorageKind, is_dns_safe};
+use model::{GeneralAccess, Page, Right, Storage, StorageId, StorageKind, is_dns_safe};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use store::{Reads, StorageChange, StorageFilter};
@@ -11,7 +12,7 @@ use store::{Reads, StorageChange, StorageFilter};
 use crate::access;
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
-use crate::extract::{Auth, FromParams, JsonOrDefault, Kind, Opened, Params, Query, Readable, Writable};
+use crate::extract::{Auth, FromParams, JsonOrDefault, Kind, Manageable, Opened, Params, Query, Readable};
 use crate::storages::schema;
 use crate::wire::{self, ListPage, Show, StorageInList, StorageObject};
 
@@ -70,7 +71,13 @@ async fn create<K: Kind>(
         })
         .await?;
 
-    let opened = Opened { storage: new.storage, caller: Some(caller) };
+    // One of that name may be there already, and not for this token.
+    let subject = Subject::Storage(&new.storage);
+    if !new.created && !access::allows(&app, Some(&caller), Right::Read, subject).await? {
+        return Err(ApiError::storage_refused(K::KIND));
+    }
+    let may_write = access::allows(&app, Some(&caller), Right::Write, subject).await?;
+    let opened = Opened { storage: new.storage, caller: Some(caller), may_write };
     let status = if new.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = answer(&app, &opened, status).await?;
     if new.created {
@@ -146,7 +153,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 
 async fn update<K: Kind>(
     State(app): State<App>,
-    Writable(opened, ..): Writable<K>,
+    Manageable(opened, ..): Manageable<K>,
     JsonOrDefault(update): JsonOrDefault<Update>,
 ) -> Answer {
     if let Some(Some(name)) = &update.name {
@@ -161,7 +168,7 @@ async fn update<K: Kind>(
     answer(&app, &Opened { storage, ..opened }, StatusCode::OK).await
 }
 
-async fn delete<K: Kind>(State(app): State<App>, Writable(opened, ..): Writable<K>) -> Answer {
+async fn delete<K: Kind>(State(app): State<App>, Manageable(opened, ..): Manageable<K>) -> Answer {
     app.store().storages.delete(&opened.storage.id).await?;
     Ok(wire::no_content())
 }
@@ -180,7 +187,7 @@ async fn answer(app: &App, opened: &Opened, status: StatusCode) -> Answer {
     let show = Show {
         counters,
         username: owner.as_ref().map_or("", |owner| &owner.username),
-        may_write: opened.may_write(),
+        may_write: opened.may_write,
         level: access::storage_level(app, storage).await?,
         fields,
     };

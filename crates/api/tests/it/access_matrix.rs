@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::EngineConfig;
 use model::GeneralAccess::{self, AnyoneWithIdCanRead, AnyoneWithNameCanRead, FollowUserSetting, Restricted};
-use model::{RunId, StorageId, StorageKind, Timestamp, signature};
+use model::{PermissionLevel, RunId, StorageId, StorageKind, Timestamp, signature};
 use serde_json::json;
 
 use self::Caller::*;
@@ -80,7 +80,7 @@ const REQUEST_ID: &str = "lAkd1kohlCFLxtF";
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Caller {
     Owner,
-    /// The token of the run to which the storage belongs, or of one that has nothing to do with it.
+    /// The token of the run to which the storage belongs, or of one that has nothing to do with it but full permissions.
     OwnRun,
     OtherRun,
     OtherUser,
@@ -201,7 +201,7 @@ impl Matrix {
             EngineConfig { storage_access: account_storage, run_access: account_run, ..EngineConfig::default() };
         let server = TestServer::start_with(config).await;
         let other_user = server.given_user("bob").await;
-        let other_run = server.engine.running(Default::default()).await;
+        let other_run = server.engine.running_with(PermissionLevel::FullPermissions).await;
         let other_run = server.run_token(&other_run.id);
         let owner_id = server.engine.ada.user.id.to_string();
         Self { server, owner_id, other_user, other_run, last_name: 0, asked: 0 }

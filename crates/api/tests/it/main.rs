@@ -13,6 +13,7 @@ mod robustness;
 // Storages
 mod access;
 mod access_matrix;
+mod limited_permissions;
 mod datasets;
 mod exports;
 mod key_value_stores;

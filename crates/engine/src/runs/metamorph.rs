@@ -8,7 +8,7 @@ use store::{Noun, RecordBody};
 use crate::runs::RunInput;
 use crate::runs::reboot::must_run;
 use crate::runs::start::{record, tags_of};
-use crate::{Engine, EngineError};
+use crate::{Caller, Engine, EngineError};
 
 impl Engine {
     /// Stops what the run executes and starts `target` in its place, with the same id, storages and time budget (`META-1`
@@ -19,6 +19,7 @@ impl Engine {
     /// for the build and the input.
     pub async fn metamorph_run(
         &self,
+        by: &Caller,
         id: &RunId,
         target: &Actor,
         build: Option<String>,
@@ -28,6 +29,12 @@ impl Engine {
         may_become(&run, target)?;
         let build = self.resolve_build(target, build.as_deref()).await?;
         let input = self.prepare_input(&run.user_id, &target.id, &build, input).await?;
+        let granted_storages = match (&self.view(&build)?.input_schema, &input) {
+            (Some(schema), Some(input)) if run.permission_level == PermissionLevel::LimitedPermissions => {
+                self.granted_storages(by, schema, &input.plain).await?
+            }
+            _ => Vec::new(),
+        };
 
         let input_key = format!("{INPUT_KEY}-METAMORPH-{}", run.metamorphs.len() + 1);
         if let Some(input) = &input {
@@ -46,6 +53,7 @@ impl Engine {
                 run.build_number.clone_from(&build.build_number);
                 run.build_tags = tags_of(&target, &build);
                 run.input_key.clone_from(&input_key);
+                run.granted_storages.clone_from(&granted_storages);
                 run.life += 1;
                 run.stats.metamorph += 1;
                 run.metamorphs.push(Metamorph {

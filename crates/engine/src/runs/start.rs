@@ -7,7 +7,7 @@ use bytes::Bytes;
 use model::pricing::PricingInfo;
 use model::{
     Actor, Build, GeneralAccess, INPUT_KEY, JobMeta, JobStatus, Origin, PermissionLevel, Run, RunId, RunStats,
-    RunStorages, RunUsage, Storage, StorageId, StorageKind, TaskId, Timestamp,
+    RunStorages, RunUsage, StartedBy, Storage, StorageId, StorageKind, TaskId, Timestamp,
 };
 use serde_json::value::RawValue;
 use store::NewRecord;
@@ -74,6 +74,14 @@ impl Engine {
     /// Everything of `START-6` to `START-18`; no run exists then.
     pub async fn start_run(&self, caller: &Caller, actor: &Actor, start: StartRun) -> Result<Arc<Run>, EngineError> {
         let now = self.now();
+        let permission_level = start
+            .force_permission_level
+            .or(actor.default_run_options.force_permission_level)
+            .unwrap_or(actor.actor_permission_level);
+        let is_limited = permission_level == PermissionLevel::LimitedPermissions;
+        if caller.is_limited() && !is_limited {
+            return Err(EngineError::StartNeedsPermissions);
+        }
         let pricing = PricingInfo::in_force(&actor.pricing_infos, now).map(charge::snapshot);
         let mut options = start.given.resolve(actor, pricing.as_ref())?;
         let build = self.resolve_build(actor, Some(&options.build)).await?;
@@ -88,10 +96,10 @@ impl Engine {
         let maker = Maker { engine: self, caller, actor, run: id, now };
         let (storages, rows) = maker.storages(&view);
         let charged_event_counts = charge::first_counts(pricing.as_ref(), options.memory_mbytes);
-        let permission_level = start
-            .force_permission_level
-            .or(actor.default_run_options.force_permission_level)
-            .unwrap_or(actor.actor_permission_level);
+        let granted_storages = match (&view.input_schema, &input) {
+            (Some(schema), Some(input)) if is_limited => self.granted_storages(caller, schema, &input.plain).await?,
+            _ => Vec::new(),
+        };
         let workflow_key = start.asked.workflow_key.clone().unwrap_or_else(|| self.random().secret::<20>());
         let run = Run {
             id,
@@ -116,6 +124,8 @@ impl Engine {
             storages,
             input_key: INPUT_KEY.to_owned(),
             permission_level,
+            granted_storages,
+            started_by: caller.run.as_ref().map(|run| StartedBy { run_id: run.id, actor_id: run.actor_id }),
             aborted_by: None,
             workflow_key: Some(workflow_key),
             container_secret: self.random().secret::<24>(),

@@ -7,6 +7,7 @@ mod check;
 mod defaults;
 mod field;
 mod pattern;
+mod resources;
 mod secrets;
 mod special;
 mod validate;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 use self::field::Field;
 use crate::actor_json::parse_lenient;
 
+pub use self::resources::NamedResource;
 pub use self::secrets::{EncryptedValue, SecretField};
 pub(crate) use self::validate::js_number;
 

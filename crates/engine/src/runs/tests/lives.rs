@@ -103,7 +103,7 @@ async fn only_a_running_run_can_be_rebooted_or_changed_into_another() {
     test.ended(&run.id).await;
 
     let reboot = test.engine.reboot_run(&run.id).await;
-    let metamorph = test.engine.metamorph_run(&run.id, &test.actor, None, None).await;
+    let metamorph = test.engine.metamorph_run(&test.ada, &run.id, &test.actor, None, None).await;
 
     assert_eq!(reboot.unwrap_err().to_string(), "Actor job is already finished.", "REBOOT-1");
     assert_eq!(metamorph.unwrap_err().to_string(), "Actor job is already finished.", "META-5");
@@ -117,7 +117,7 @@ async fn a_metamorph_goes_on_as_the_other_actor_with_the_new_input() {
     let run = test.running(RunOptionsGiven::default()).await;
     let input = RunInput { body: Bytes::from_static(b"{\"a\":1}"), content_type: Some("application/json".into()) };
 
-    let changed = test.engine.metamorph_run(&run.id, &other, None, Some(input)).await.unwrap();
+    let changed = test.engine.metamorph_run(&test.ada, &run.id, &other, None, Some(input)).await.unwrap();
     assert_eq!((changed.actor_id, changed.stats.metamorph), (other.id, 1), "META-3");
     test.started(&run.id, 2).await;
 
@@ -141,14 +141,14 @@ async fn metamorphs_are_limited_in_number_and_rights() {
     let mut full = (*test.actor).clone();
     full.actor_permission_level = PermissionLevel::FullPermissions;
 
-    let refused = test.engine.metamorph_run(&run.id, &full, None, None).await;
+    let refused = test.engine.metamorph_run(&test.ada, &run.id, &full, None, None).await;
     assert!(matches!(refused, Err(EngineError::MetamorphNeedsPermissions)), "META-5");
     for life in 0..MAX_METAMORPHS {
-        test.engine.metamorph_run(&run.id, &test.actor, None, None).await.unwrap();
+        test.engine.metamorph_run(&test.ada, &run.id, &test.actor, None, None).await.unwrap();
         test.started(&run.id, u32::try_from(life).unwrap() + 2).await;
     }
 
-    let refused = test.engine.metamorph_run(&run.id, &test.actor, None, None).await;
+    let refused = test.engine.metamorph_run(&test.ada, &run.id, &test.actor, None, None).await;
     assert!(matches!(refused, Err(EngineError::MaxMetamorphsExceeded)), "META-5");
 }
 

@@ -117,7 +117,7 @@ async fn a_metamorph_gets_its_secrets_encrypted_for_what_the_run_becomes() {
     test.started(&run.id, 1).await;
 
     let input = RunInput { body: Bytes::from(json!({ "password": "hunter2" }).to_string()), content_type: None };
-    test.engine.metamorph_run(&run.id, &test.actor, None, Some(input)).await.unwrap();
+    test.engine.metamorph_run(&test.ada, &run.id, &test.actor, None, Some(input)).await.unwrap();
 
     let spec = test.driver.started_life(run.id.as_str(), 2).await;
     let stored = record(&test, &run, "INPUT-METAMORPH-1").await;
