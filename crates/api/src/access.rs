@@ -173,7 +173,7 @@ pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> 
 /// `404` as there; `403` if it is the token that is to blame.
 pub(crate) async fn readable_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
     let actor = visible_actor(app, caller, segment).await?;
-    if actor.is_public || allows(app, Some(caller), Right::Read, Subject::Other(&actor.user_id)).await? {
+    if actor.is_public || allows(app, Some(caller), Right::Read, Subject::Actor(&actor.user_id, &actor.id)).await? {
         return Ok(actor);
     }
     Err(ApiError::token_is_limited())
@@ -185,7 +185,7 @@ pub(crate) async fn readable_actor(app: &App, caller: &Caller, segment: &str) ->
 /// `404` for private ones of others, `403` for public ones (`AUTH-5`).
 pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
     let actor = visible_actor(app, caller, segment).await?;
-    if allows(app, Some(caller), Right::Write, Subject::Other(&actor.user_id)).await? {
+    if allows(app, Some(caller), Right::Write, Subject::Actor(&actor.user_id, &actor.id)).await? {
         return Ok(actor);
     }
     if actor.user_id == caller.user.id {

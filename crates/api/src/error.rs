@@ -232,10 +232,9 @@ impl ApiError {
         Self::new(Problem::InsufficientPermissions, message)
     }
 
-    /// The token may do less than its user, and not this (`AUTH-15`).
+    /// The token may do less than its user, and not this (`AUTH-15`, `AUTH-19`).
     pub fn token_is_limited() -> Self {
-        let message = "Insufficient permissions: the permissions of this API token do not include this operation. Runs of \
-                       Actors with limited permissions have such tokens.";
+        let message = "Insufficient permissions: the permissions of this API token do not include this operation";
         Self::new(Problem::InsufficientPermissions, message)
     }
 
@@ -317,7 +316,9 @@ impl From<EngineError> for ApiError {
             E::JobFinished => Problem::JobFinished,
             E::CannotRemoveRunningRun => Problem::CannotRemoveRunningRun,
             E::MaxMetamorphsExceeded => Problem::MaxMetamorphsExceeded,
-            E::MetamorphNeedsPermissions | E::StartNeedsPermissions => Problem::InsufficientPermissions,
+            E::MetamorphNeedsPermissions | E::StartNeedsPermissions | E::TokenMayNotStart => {
+                Problem::InsufficientPermissions
+            }
             E::SystemEvent(_) => Problem::CannotChargeApifyEvent,
             E::NotPayPerEvent => Problem::CannotChargeNonPayPerEventActor,
             E::DeletingUnfinishedBuild => Problem::DeletingUnfinishedBuild,

@@ -1,10 +1,11 @@
-//! Which addresses a token may ask that may do less than its user (`AUTH-15`).
+//! Which addresses a token may ask that may do less than its user (`AUTH-15`, `AUTH-19`).
 //!
 //! What is not named here is refused to such tokens, so an address that is added is closed to them until somebody has thought
 //! of them. Where one resource is asked for, the extractor that looks it up decides, by [`access::allows`](crate::access::allows).
 
 use engine::Caller;
 use http::Method;
+use model::{ScopeKind, StorageKind};
 
 use crate::error::ApiError;
 
@@ -15,8 +16,10 @@ enum Need {
     Nothing,
     /// A right to the resource of the address, which is looked at where it is looked up.
     Resource,
-    /// The right to make storages.
-    CreateStorage,
+    /// The right to make storages of that kind.
+    Create(StorageKind),
+    /// The right to see everything of that kind.
+    List(ScopeKind),
     /// Everything that the user may.
     Everything,
 }
@@ -29,11 +32,13 @@ pub(crate) fn admit(caller: &Caller, method: &Method, template: Option<&str>) ->
     if !caller.is_limited() {
         return Ok(());
     }
-    match need(method, template.unwrap_or_default()) {
-        // Every limited run may make storages.
-        Need::Nothing | Need::Resource | Need::CreateStorage => Ok(()),
-        Need::Everything => Err(ApiError::token_is_limited()),
-    }
+    let is_allowed = match need(method, template.unwrap_or_default()) {
+        Need::Nothing | Need::Resource => true,
+        Need::Create(kind) => caller.may_create(kind),
+        Need::List(kind) => caller.may_list(kind),
+        Need::Everything => false,
+    };
+    if is_allowed { Ok(()) } else { Err(ApiError::token_is_limited()) }
 }
 
 fn need(method: &Method, template: &str) -> Need {
@@ -41,13 +46,20 @@ fn need(method: &Method, template: &str) -> Need {
     let segments: Vec<&str> = path.split('/').collect();
     // Who may read may look.
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    if let Some(kind) = StorageKind::ALL.into_iter().find(|kind| kind.plural() == segments[0]) {
+        return match (method, &segments[1..]) {
+            ("POST", []) => Need::Create(kind),
+            ("GET", []) => Need::List(kind.into()),
+            (_, ["{storageId}", ..]) => Need::Resource,
+            _ => Need::Everything,
+        };
+    }
     match (method, segments.as_slice()) {
         (_, ["browser-info"] | ["tools", _]) => Need::Nothing,
         ("GET", ["store"] | ["users", "me" | "{userId}"]) => Need::Nothing,
+        ("GET", ["users", "me", "limits"] | ["users", "me", "usage", "monthly"]) => Need::List(ScopeKind::Account),
 
-        ("POST", ["datasets" | "key-value-stores" | "request-queues"]) => Need::CreateStorage,
-        (_, ["datasets" | "key-value-stores" | "request-queues", "{storageId}", ..]) => Need::Resource,
-
+        ("GET", ["actors" | "actor-runs" | "actor-builds"]) => Need::List(ScopeKind::Actor),
         (_, ["actor-runs", "{runId}", ..]) => Need::Resource,
         (_, ["actors", "{actorId}", "runs", "{runId}" | "last", ..]) => Need::Resource,
         ("GET", ["logs", _]) => Need::Resource,
@@ -70,17 +82,13 @@ mod tests {
         for (method, template) in [
             ("GET", ""),
             ("GET", "/x-whatever"),
-            ("GET", "/v2/datasets"),
-            ("GET", "/v2/actor-runs"),
-            ("GET", "/v2/actor-builds"),
-            ("GET", "/v2/actors"),
+            ("PUT", "/v2/datasets"),
             ("POST", "/v2/actors"),
             ("PUT", "/v2/actors/{actorId}"),
             ("GET", "/v2/actors/{actorId}/versions"),
             ("POST", "/v2/actors/{actorId}/builds"),
             ("DELETE", "/v2/actor-builds/{buildId}"),
-            ("GET", "/v2/users/me/limits"),
-            ("GET", "/v2/users/me/usage/monthly"),
+            ("PUT", "/v2/users/me/limits"),
             ("GET", "/v2/no-such-noun"),
         ] {
             assert_eq!(need(&method.parse().unwrap(), template), Need::Everything, "{method} {template}");

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::signature::same;
-use model::{Run, RunId, TOKEN_GRACE_SECS, Timestamp, Token, TokenId, User, UserId, is_username};
+use model::{
+    Run, RunId, Scope, TOKEN_GRACE_SECS, Timestamp, Token, TokenId, TokenScope, User, UserId, is_username,
+};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -26,18 +28,28 @@ pub struct Caller {
     pub user: Arc<User>,
     /// The run whose token was used; `None` for a token of the user's own.
     pub run: Option<Arc<Run>>,
+    /// What the token may do at most, if not everything that the user may (`AUTH-19`).
+    pub scope: Option<Arc<TokenScope>>,
 }
 
 impl Caller {
     /// The user, calling with a token of their own.
     pub fn of(user: Arc<User>) -> Self {
-        Self { user, run: None }
+        Self { user, run: None, scope: None }
     }
+}
+
+/// A token, its user, and what it may do.
+#[derive(Clone)]
+struct Known {
+    token: Arc<Token>,
+    user: Arc<User>,
+    scope: Option<Arc<TokenScope>>,
 }
 
 /// What is remembered of users and tokens, so that a call need not ask the store.
 pub(crate) struct Accounts {
-    tokens: Cache<[u8; 32], (Arc<Token>, Arc<User>)>,
+    tokens: Cache<[u8; 32], Known>,
     users: Cache<UserId, Arc<User>>,
 }
 
@@ -67,14 +79,16 @@ impl Engine {
         let known = match self.inner.accounts.tokens.get(&hash) {
             Some(known) => known,
             None => {
-                let Some(found) = self.inner.store.users.token(&hash).await? else { return Ok(None) };
+                let Some((token, user)) = self.inner.store.users.token(&hash).await? else { return Ok(None) };
+                let scope = token.scope.clone().map(|scope| Arc::new(TokenScope { token: token.id, scope }));
+                let found = Known { token, user, scope };
                 self.inner.accounts.tokens.insert(hash, found.clone());
                 found
             }
         };
-        let (known, user) = known;
-        let valid = bool::from(known.hash.ct_eq(&hash)) && known.expires_at.is_none_or(|end| self.now() < end);
-        Ok(valid.then_some(Caller::of(user)))
+        let Known { token, user, scope } = known;
+        let valid = bool::from(token.hash.ct_eq(&hash)) && token.expires_at.is_none_or(|end| self.now() < end);
+        Ok(valid.then_some(Caller { user, run: None, scope }))
     }
 
     async fn authenticate_run(&self, token: &str, rest: &str) -> Result<Option<Caller>, EngineError> {
@@ -92,7 +106,8 @@ impl Engine {
             return Ok(None);
         }
         let user = self.user(&run.user_id).await?;
-        Ok(user.map(|user| Caller { user, run: Some(run) }))
+        let scope = run.token_scope.clone();
+        Ok(user.map(|user| Caller { user, run: Some(run), scope }))
     }
 
     /// The user with that id, remembered for a few seconds.
@@ -134,6 +149,17 @@ impl Engine {
         name: &str,
         expires_at: Option<Timestamp>,
     ) -> Result<(Token, String), EngineError> {
+        self.create_scoped_token(user, name, expires_at, None).await
+    }
+
+    /// As [`create_token`](Self::create_token), of a token that may do no more than `scope` says.
+    pub async fn create_scoped_token(
+        &self,
+        user: &UserId,
+        name: &str,
+        expires_at: Option<Timestamp>,
+        scope: Option<Scope>,
+    ) -> Result<(Token, String), EngineError> {
         let value = format!("{USER_TOKEN}{}", self.random().secret::<40>());
         let token = Token {
             id: TokenId::random(self.random()),
@@ -142,6 +168,7 @@ impl Engine {
             hash: Sha256::digest(value.as_bytes()).into(),
             created_at: self.now(),
             expires_at,
+            scope,
         };
         self.inner.store.users.create_token(token.clone()).await?;
         Ok((token, value))

@@ -66,6 +66,9 @@ pub enum EngineError {
     /// A run with limited permissions wants to start one without (`AUTH-15`).
     #[error("Actor with limited permissions cannot start an Actor with full permissions")]
     StartNeedsPermissions,
+    /// The token has no right to start that Actor (`AUTH-19`).
+    #[error("Insufficient permissions: the permissions of this API token do not include running the Actor")]
+    TokenMayNotStart,
     /// A charge that is not well-formed (`CHG-4`).
     #[error("{0}")]
     InvalidCharge(&'static str),

@@ -1,4 +1,4 @@
-//! What the token of a caller may do of what its user may (`AUTH-15`).
+//! What the token of a caller may do of what its user may (`AUTH-15`, `AUTH-19`).
 //!
 //! A token of a user's own may do everything that the user may, and so may that of a run with full permissions. The token of
 //! a run with limited permissions may:
@@ -12,12 +12,20 @@
 //! | new storages | make them |
 //! | Actors with limited permissions | start them, and become one of them |
 //!
-//! Whatever is open to everybody is open to it, too.
+//! A token with a scope may do what its grants say, and everything with the storages that were made with it. Who may run an
+//! Actor may see and change its runs; who may read an Actor may see them, and the default storages of the runs that it may
+//! see. A run that was started with such a token and is to do no more than it has both limits, besides the rights to itself
+//! and to its default storages that every run has.
+//!
+//! Whatever is open to everybody is open to all of them, too.
 
 use std::sync::Arc;
 
 use model::input_schema::{InputSchema, NamedResource};
-use model::{GrantedStorage, MAX_GRANTED_STORAGES, Owner, PermissionLevel, Reference, Right, Run, Storage, UserId};
+use model::{
+    Actor, ActorId, GrantedStorage, MAX_GRANTED_STORAGES, Owner, PermissionLevel, Reference, Right, Run, ScopeKind, Storage,
+    StorageKind, TokenScope, UserId,
+};
 use serde_json::{Map, Value};
 
 use crate::{Caller, Engine, EngineError};
@@ -29,8 +37,8 @@ pub enum Subject<'a> {
     Storage(&'a Storage),
     /// A run.
     Run(&'a Run),
-    /// Anything else of that user's.
-    Other(&'a UserId),
+    /// The Actor of that id, its versions and builds. That user is its owner.
+    Actor(&'a UserId, &'a ActorId),
 }
 
 impl Subject<'_> {
@@ -38,7 +46,7 @@ impl Subject<'_> {
         match self {
             Self::Storage(storage) => &storage.user_id,
             Self::Run(run) => &run.user_id,
-            Self::Other(owner) => owner,
+            Self::Actor(owner, _) => owner,
         }
     }
 }
@@ -51,7 +59,22 @@ impl Caller {
 
     /// Whether the token may do less than its user.
     pub fn is_limited(&self) -> bool {
-        self.limited_run().is_some()
+        self.limited_run().is_some() || self.scope.is_some()
+    }
+
+    /// Whether the token may see and list everything of that kind.
+    pub fn may_list(&self, kind: ScopeKind) -> bool {
+        self.limited_run().is_none() && self.scope.as_ref().is_none_or(|own| own.scope.gives_all(kind, Right::Read))
+    }
+
+    /// Whether the token may make storages of that kind.
+    pub fn may_create(&self, kind: StorageKind) -> bool {
+        self.scope.as_ref().is_none_or(|own| own.scope.gives_all(kind.into(), Right::Create))
+    }
+
+    /// Whether the scope of the token, if it has one, includes runs of that Actor, whosever it is.
+    pub(crate) fn may_start(&self, actor: &Actor) -> bool {
+        self.scope.as_ref().is_none_or(|own| own.scope.gives(ScopeKind::Actor, actor.id.as_str(), Right::Run))
     }
 }
 
@@ -65,19 +88,48 @@ impl Engine {
         if *subject.owner() != caller.user.id {
             return Ok(false);
         }
-        let Some(run) = caller.limited_run() else { return Ok(true) };
+        if caller.run.as_ref().is_some_and(|run| is_its_own(run, right, subject)) {
+            return Ok(true);
+        }
+        if let Some(run) = caller.limited_run()
+            && !self.limits_allow(run, right, subject).await?
+        {
+            return Ok(false);
+        }
+        match &caller.scope {
+            Some(scope) => self.scope_allows(scope, right, subject).await,
+            None => Ok(true),
+        }
+    }
+
+    async fn limits_allow(&self, run: &Run, right: Right, subject: Subject<'_>) -> Result<bool, EngineError> {
         Ok(match subject {
             Subject::Storage(storage) => self.opens_storage(run, right, storage).await?,
             Subject::Run(other) => may_touch(run, other) && matches!(right, Right::Read | Right::Write),
-            Subject::Other(_) => false,
+            Subject::Actor(..) => false,
+        })
+    }
+
+    async fn scope_allows(&self, own: &TokenScope, right: Right, subject: Subject<'_>) -> Result<bool, EngineError> {
+        let of_actor = |id: &ActorId, right| own.scope.gives(ScopeKind::Actor, id.as_str(), right);
+        Ok(match subject {
+            Subject::Storage(storage) => {
+                if storage.token_id == Some(own.token)
+                    || own.scope.gives(storage.kind.into(), storage.id.as_str(), right)
+                {
+                    return Ok(true);
+                }
+                let Some(run) = storage.lives_with.filter(|_| right == Right::Read) else { return Ok(false) };
+                let run = self.inner.store.runs.get(&run).await?;
+                run.is_some_and(|run| of_actor(&run.actor_id, Right::Read))
+            }
+            Subject::Run(run) => of_actor(&run.actor_id, if right == Right::Read { right } else { Right::Run }),
+            Subject::Actor(_, id) => of_actor(id, right),
         })
     }
 
     async fn opens_storage(&self, run: &Run, right: Right, storage: &Storage) -> Result<bool, EngineError> {
-        let made_by_it = storage.lives_with == Some(run.id)
-            || storage.run_id == Some(run.id)
-            || storage.actor_id == Some(run.actor_id);
-        if made_by_it {
+        if storage.run_id == Some(run.id) || storage.actor_id == Some(run.actor_id) {
             return Ok(true);
         }
         if let Some(granted) = run.granted_storages.iter().find(|granted| granted.id == storage.id) {
@@ -137,6 +189,15 @@ impl Engine {
             Owner::Id(id) => Some(id),
             Owner::Username(name) => self.inner.store.users.find(&name).await?.map(|user| user.id),
         })
+    }
+}
+
+/// What every run may do with itself and with its default storages.
+fn is_its_own(run: &Run, right: Right, subject: Subject<'_>) -> bool {
+    match subject {
+        Subject::Storage(storage) => storage.lives_with == Some(run.id),
+        Subject::Run(other) => other.id == run.id && matches!(right, Right::Read | Right::Write),
+        Subject::Actor(..) => false,
     }
 }
 

@@ -349,6 +349,7 @@ pub fn a_run() -> Run {
         input_key: "INPUT".to_owned(),
         permission_level: PermissionLevel::LimitedPermissions,
         granted_storages: vec![],
+        token_scope: None,
         started_by: None,
         aborted_by: None,
         workflow_key: None,

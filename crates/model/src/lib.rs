@@ -14,6 +14,7 @@ mod time;
 
 // Who
 mod rights;
+mod scope;
 mod user;
 
 // What runs
@@ -58,6 +59,7 @@ pub use run::{
     ABORT_GRACE_SECS, EndCause, GrantedStorage, INPUT_KEY, MAX_GRANTED_STORAGES, MAX_METAMORPHS, Metamorph, Run,
     RunOptions, RunStats, RunStorages, StartedBy, TOKEN_GRACE_SECS,
 };
+pub use scope::{Grant, InvalidGrant, RunsMay, Scope, ScopeKind, TokenScope};
 pub use storage::{MAX_JSON_BODY, Storage, StorageCounters, StorageKind, StorageStats};
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};
 pub use usage::{Prices, RunUsage, RunUsageUsd};

@@ -1,6 +1,7 @@
 //! Runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::actor::PermissionLevel;
 use crate::build::JobMeta;
 use crate::pricing::PricingInfo;
 use crate::usage::RunUsage;
-use crate::{ActorId, BuildId, GeneralAccess, JobStatus, RunId, StorageId, TaskId, Timestamp, UserId};
+use crate::{ActorId, BuildId, GeneralAccess, JobStatus, RunId, StorageId, TaskId, Timestamp, TokenScope, UserId};
 
 /// Key of the input record (`K33`).
 pub const INPUT_KEY: &str = "INPUT";
@@ -81,6 +82,9 @@ pub struct Run {
     /// Storages that its input opens to it, if its permissions are limited (`AUTH-15`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub granted_storages: Vec<GrantedStorage>,
+    /// What its token may do at most, if it was started with a token whose runs may do no more than itself (`AUTH-19`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_scope: Option<Arc<TokenScope>>,
     /// The run that started it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_by: Option<StartedBy>,

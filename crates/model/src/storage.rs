@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ActorId, GeneralAccess, RunId, StorageId, Timestamp, UserId};
+use crate::{ActorId, GeneralAccess, RunId, StorageId, Timestamp, TokenId, UserId};
 
 /// Longest body of a JSON request after decompression (`G8`).
 pub const MAX_JSON_BODY: usize = 9_437_184;
@@ -76,6 +76,9 @@ pub struct Storage {
     pub actor_id: Option<ActorId>,
     /// Run that made it (`S29`).
     pub run_id: Option<RunId>,
+    /// Token of limited scope with which it was made, to which it stays open (`AUTH-19`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<TokenId>,
     /// Access level (`P1`).
     pub general_access: GeneralAccess,
     /// Key of the signatures that open it to others (`P14`); made with it and stable.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GeneralAccess, Timestamp, TokenId, UserId};
+use crate::{GeneralAccess, Scope, Timestamp, TokenId, UserId};
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,4 +43,7 @@ pub struct Token {
     /// When it stops to be valid.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
+    /// What it may do; `None` for everything that its user may (`AUTH-19`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use engine::Engine;
-use model::{Timestamp, TokenId, User};
+use model::{ActorId, Grant, RunsMay, Scope, ScopeKind, StorageKind, Timestamp, TokenId, User};
 use serde_json::{Value, json};
 
 use crate::control::Order;
@@ -29,14 +29,33 @@ pub async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<Value> {
                 .map(|user| json!({ "id": user.id, "username": user.username, "createdAt": user.created_at }));
             Ok(rows.collect())
         }
-        Order::TokenCreate { user, name, expires_days } => {
+        Order::TokenCreate { user, name, expires_days, expires, scope, limits_runs, default_storages } => {
             let user = find(engine, &user).await?;
-            let expires_at =
-                expires_days.map(|days| engine.clock().now().plus_millis(i64::from(days) * MILLIS_PER_DAY));
-            let (token, value) = engine.create_token(&user.id, &name, expires_at).await?;
-            Ok(
-                json!({ "id": token.id, "name": token.name, "username": user.username, "token": value, "expiresAt": token.expires_at }),
-            )
+            let now = engine.clock().now();
+            let expires_at = match (expires, expires_days) {
+                (Some(text), _) => {
+                    let end = Timestamp::parse(&text).filter(|end| *end > now);
+                    Some(end.with_context(|| format!("{text} is no date in the future, such as 2030-12-31"))?)
+                }
+                (None, days) => days.map(|days| now.plus_millis(i64::from(days) * MILLIS_PER_DAY)),
+            };
+            let scope = match scope.is_empty() {
+                true if limits_runs || default_storages => bail!("only a token with a --scope can be limited further"),
+                true => None,
+                false => {
+                    let mut grants = Vec::with_capacity(scope.len());
+                    for text in &scope {
+                        grants.push(grant(engine, &user, text).await?);
+                    }
+                    let runs_may = if limits_runs { RunsMay::Same } else { RunsMay::Everything };
+                    Some(Scope { grants, runs_may, default_storages })
+                }
+            };
+            let (token, value) = engine.create_scoped_token(&user.id, &name, expires_at, scope).await?;
+            Ok(json!({
+                "id": token.id, "name": token.name, "username": user.username, "token": value,
+                "expiresAt": token.expires_at, "scope": shown(token.scope.as_ref()),
+            }))
         }
         Order::TokenList { user } => {
             let users = match user {
@@ -50,6 +69,7 @@ pub async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<Value> {
                     rows.push(json!({
                         "id": token.id, "name": token.name, "username": user.username,
                         "createdAt": token.created_at, "expiresAt": token.expires_at, "state": state,
+                        "scope": shown(token.scope.as_ref()),
                     }));
                 }
             }
@@ -67,6 +87,33 @@ pub async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<Value> {
 
 fn state(expires_at: Option<Timestamp>, now: Timestamp) -> &'static str {
     if expires_at.is_some_and(|end| end <= now) { "expired" } else { "valid" }
+}
+
+/// Reads a grant. What it names it may name by name, too.
+async fn grant(engine: &Engine, user: &User, text: &str) -> anyhow::Result<Grant> {
+    let mut grant: Grant = text.parse()?;
+    let store = engine.store();
+    let storage = match grant.kind {
+        ScopeKind::Dataset => Some(StorageKind::Dataset),
+        ScopeKind::KeyValueStore => Some(StorageKind::KeyValueStore),
+        ScopeKind::RequestQueue => Some(StorageKind::RequestQueue),
+        ScopeKind::Actor | ScopeKind::Account => None,
+    };
+    if let Some(named) = &grant.id {
+        let id = match storage {
+            Some(kind) => store.storages.find(&user.id, kind, named).await?.map(|found| found.id.to_string()),
+            None => store.actors.find(&user.id, named).await?.map(|found| found.id.to_string()),
+        };
+        let id = id.or_else(|| ActorId::parse(named).map(|id| id.to_string()));
+        let id = id.with_context(|| format!("{text}: {} has nothing of that name, and it is no id", user.username))?;
+        grant.id = Some(id);
+    }
+    Ok(grant)
+}
+
+/// The grants of a token as the command line has them; `null` if it may do everything.
+fn shown(scope: Option<&Scope>) -> Value {
+    scope.map_or(Value::Null, |scope| scope.grants.iter().map(ToString::to_string).collect())
 }
 
 async fn find(engine: &Engine, name: &str) -> anyhow::Result<std::sync::Arc<User>> {

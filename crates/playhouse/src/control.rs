@@ -37,6 +37,18 @@ pub enum Order {
         name: String,
         /// Days until it ends.
         expires_days: Option<u32>,
+        /// When it ends, in ISO 8601.
+        #[serde(default)]
+        expires: Option<String>,
+        /// What it may do, as the command line has it; everything if there is none.
+        #[serde(default)]
+        scope: Vec<String>,
+        /// Whether the runs that it starts may do no more than itself.
+        #[serde(default)]
+        limits_runs: bool,
+        /// Whether it may write the default storages of the runs that it starts.
+        #[serde(default)]
+        default_storages: bool,
     },
     /// Lists the tokens of a user, or of all.
     TokenList {

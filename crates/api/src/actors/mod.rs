@@ -93,7 +93,7 @@ async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<Ac
 
 async fn show(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
     let actor = access::readable_actor(&app, &caller, path.get("actorId")).await?;
-    let is_owner = access::allows(&app, Some(&caller), Right::Read, Subject::Other(&actor.user_id)).await?;
+    let is_owner = access::allows(&app, Some(&caller), Right::Read, Subject::Actor(&actor.user_id, &actor.id)).await?;
     answer(&app, &actor, is_owner, StatusCode::OK).await
 }
 

@@ -50,7 +50,7 @@ impl FromRequestParts<App> for OwnBuild {
         let Auth(caller) = Auth::from_request_parts(parts, app).await?;
         let path = PathParams::from_request_parts(parts, app).await?;
         let build = located(app, Some(&caller), &path).await?;
-        if !access::allows(app, Some(&caller), Right::Write, Subject::Other(&build.user_id)).await? {
+        if !access::allows(app, Some(&caller), Right::Write, Subject::Actor(&build.user_id, &build.actor_id)).await? {
             return Err(access::refusal(Some(&caller), &build.user_id, || ApiError::not_found(Noun::Build)));
         }
         Ok(Self(build))
@@ -100,7 +100,7 @@ async fn check(
     build: Arc<Build>,
     actor: Option<&Actor>,
 ) -> Result<Arc<Build>, ApiError> {
-    if access::allows(app, caller, Right::Read, Subject::Other(&build.user_id)).await? {
+    if access::allows(app, caller, Right::Read, Subject::Actor(&build.user_id, &build.actor_id)).await? {
         return Ok(build);
     }
     let is_public = match actor {

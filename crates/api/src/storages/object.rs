@@ -64,6 +64,7 @@ async fn create<K: Kind>(
             created_at: app.now(),
             actor_id: run.map(|run| run.actor_id),
             run_id: run.map(|run| run.id),
+            token_id: caller.scope.as_ref().map(|own| own.token),
             general_access: GeneralAccess::FollowUserSetting,
             url_signing_secret: random.secret::<32>(),
             schema,

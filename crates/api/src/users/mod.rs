@@ -5,7 +5,7 @@ mod usage;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use model::UserId;
+use model::{ScopeKind, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 use store::Noun;
@@ -26,7 +26,8 @@ pub(crate) fn router() -> Router<App> {
 /// `GET /v2/users/me` (`USR-1` to `USR-5`).
 async fn show_own(State(app): State<App>, Auth(caller): Auth) -> Answer {
     let memory_mbytes = app.engine_config().memory_mbytes;
-    Ok(wire::ok(&OwnUser::new(&caller.user, caller.run.is_some(), memory_mbytes)))
+    let tells_all = caller.run.is_none() && caller.may_list(ScopeKind::Account);
+    Ok(wire::ok(&OwnUser::new(&caller.user, tells_all, memory_mbytes)))
 }
 
 /// `GET /v2/users/{userId}`: by id or name, without a token (`USR-6`, `ID-8`).

@@ -38,14 +38,15 @@ pub(crate) struct OwnUser<'a> {
 }
 
 impl<'a> OwnUser<'a> {
-    /// The user as itself. A run that asks with its own token sees neither `profile` nor `email` (`AUTH-17`), but keeps
-    /// `plan`, without which the Python client would read the answer as another user's (`USR-3`).
-    pub(crate) fn new(user: &'a User, asked_by_run: bool, memory_mbytes: u32) -> Self {
+    /// The user as itself. A run that asks with its own token sees neither `profile` nor `email` (`AUTH-17`), nor does a token
+    /// without a right to the account, but both keep `plan`, without which the Python client would read the answer as
+    /// another user's (`USR-3`).
+    pub(crate) fn new(user: &'a User, tells_all: bool, memory_mbytes: u32) -> Self {
         Self {
             id: user.id,
             username: &user.username,
-            profile: (!asked_by_run).then_some(Profile { name: &user.username }),
-            email: user.email.as_deref().filter(|email| !asked_by_run && !email.is_empty()),
+            profile: tells_all.then_some(Profile { name: &user.username }),
+            email: user.email.as_deref().filter(|email| tells_all && !email.is_empty()),
             proxy: Proxy { password: &user.proxy_password, groups: [] },
             plan: Plan::new(memory_mbytes),
             effective_platform_features: FEATURES.into_iter().map(|(name, on)| (name, Feature::new(on))).collect(),

@@ -18,6 +18,7 @@ mod datasets;
 mod exports;
 mod key_value_stores;
 mod request_queues;
+mod scoped_tokens;
 mod storages;
 
 // Actors, builds and runs

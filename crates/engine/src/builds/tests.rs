@@ -303,6 +303,7 @@ async fn an_archive_in_a_key_value_store_of_this_server_is_unpacked() {
             url_signing_secret: "secret".into(),
             schema: None,
             lives_with: None,
+            token_id: None,
         };
         let store = test.engine.store();
         let id = store.storages.get_or_create(storage).await.unwrap().storage.id;

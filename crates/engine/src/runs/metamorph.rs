@@ -27,6 +27,9 @@ impl Engine {
     ) -> Result<Arc<Run>, EngineError> {
         let run = self.inner.store.runs.get(id).await?.ok_or(EngineError::NotFound(Noun::Run))?;
         may_become(&run, target)?;
+        if !by.may_start(target) {
+            return Err(EngineError::TokenMayNotStart);
+        }
         let build = self.resolve_build(target, build.as_deref()).await?;
         let input = self.prepare_input(&run.user_id, &target.id, &build, input).await?;
         let granted_storages = match (&self.view(&build)?.input_schema, &input) {

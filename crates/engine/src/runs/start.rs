@@ -7,7 +7,7 @@ use bytes::Bytes;
 use model::pricing::PricingInfo;
 use model::{
     Actor, Build, GeneralAccess, INPUT_KEY, JobMeta, JobStatus, Origin, PermissionLevel, Run, RunId, RunStats,
-    RunStorages, RunUsage, StartedBy, Storage, StorageId, StorageKind, TaskId, Timestamp,
+    RunStorages, RunUsage, RunsMay, StartedBy, Storage, StorageId, StorageKind, TaskId, Timestamp,
 };
 use serde_json::value::RawValue;
 use store::NewRecord;
@@ -79,8 +79,11 @@ impl Engine {
             .or(actor.default_run_options.force_permission_level)
             .unwrap_or(actor.actor_permission_level);
         let is_limited = permission_level == PermissionLevel::LimitedPermissions;
-        if caller.is_limited() && !is_limited {
+        if caller.limited_run().is_some() && !is_limited {
             return Err(EngineError::StartNeedsPermissions);
+        }
+        if !caller.may_start(actor) {
+            return Err(EngineError::TokenMayNotStart);
         }
         let pricing = PricingInfo::in_force(&actor.pricing_infos, now).map(charge::snapshot);
         let mut options = start.given.resolve(actor, pricing.as_ref())?;
@@ -125,6 +128,7 @@ impl Engine {
             input_key: INPUT_KEY.to_owned(),
             permission_level,
             granted_storages,
+            token_scope: caller.scope.clone().filter(|own| own.scope.runs_may == RunsMay::Same),
             started_by: caller.run.as_ref().map(|run| StartedBy { run_id: run.id, actor_id: run.actor_id }),
             aborted_by: None,
             workflow_key: Some(workflow_key),
@@ -213,6 +217,7 @@ impl Maker<'_> {
             url_signing_secret: random.secret::<24>(),
             schema,
             lives_with: Some(self.run),
+            token_id: self.caller.scope.as_ref().filter(|own| own.scope.default_storages).map(|own| own.token),
         }
     }
 }

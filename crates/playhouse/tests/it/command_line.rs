@@ -36,6 +36,22 @@ async fn users_and_tokens_are_managed_on_a_running_server_and_on_a_stopped_one()
     let (status, _) = server.try_send(Method::GET, "users/me", "").await.unwrap();
     assert_eq!(status, 401);
 
+    let scoped = ["token", "create", "--user", "jane", "--scope", "dataset=read", "--expires", "2099-12-31"];
+    let scoped = json_of(&playhouse(&[&scoped[..], &["--json", "--data-dir", at]].concat()));
+    assert_eq!((&scoped["scope"][0], &scoped["expiresAt"]), (&"dataset=read".into(), &"2099-12-31T00:00:00.000Z".into()));
+    server.token = scoped["token"].as_str().unwrap().to_owned();
+    server.get("datasets").await;
+    let (status, _) = server.try_send(Method::POST, "datasets", "").await.unwrap();
+    assert_eq!(status, 403);
+    for (arguments, why) in [
+        (["--scope", "dataset/no-such=read"], "has nothing of that name"),
+        (["--scope", "actor=write"], "no right to a thing of kind actor"),
+        (["--expires", "1999-12-31"], "no date in the future"),
+    ] {
+        let refused = playhouse(&[&["token", "create", "--user", "jane", "--data-dir", at][..], &arguments].concat());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{arguments:?}: {refused:?}");
+    }
+
     assert_eq!(server.stop(), Some(0));
     let users = json_of(&playhouse(&["user", "list", "--json", "--data-dir", at]));
     let names: Vec<&str> = users.as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap()).collect();

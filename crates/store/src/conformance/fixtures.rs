@@ -74,6 +74,7 @@ pub fn storage(kind: StorageKind, name: Option<&str>) -> Storage {
         url_signing_secret: "secret".to_owned(),
         schema: None,
         lives_with: None,
+        token_id: None,
     }
 }
 

@@ -25,6 +25,7 @@ fn token(user_id: UserId, hash: u8, millis: i64) -> Token {
         hash: [hash; 32],
         created_at: Timestamp::from_millis(millis),
         expires_at: None,
+        scope: None,
     }
 }
 
