@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use engine::{Caller, Subject};
 use model::{
-    Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Right, Run, RunId, Storage, StorageKind, User, UserId,
+    Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Right, Run, RunId, Storage, StorageKind, User,
+    UserId,
 };
 use store::{Noun, RunFilter};
 

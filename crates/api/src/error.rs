@@ -28,8 +28,11 @@ pub struct ApiError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words are those of the contract's types")]
 pub enum Problem {
+    ActorMemoryLimitExceeded,
     ActorNameNotUnique,
     CannotChargeApifyEvent,
+    ConcurrentRunsLimitExceeded,
+    PlatformFeatureDisabled,
     CannotChargeNonPayPerEventActor,
     CannotPublishActor,
     CannotRemoveRunningRun,
@@ -90,6 +93,9 @@ impl Problem {
     fn row(self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
+            Self::ActorMemoryLimitExceeded => (S::PAYMENT_REQUIRED, "actor-memory-limit-exceeded"),
+            Self::ConcurrentRunsLimitExceeded => (S::PAYMENT_REQUIRED, "concurrent-runs-limit-exceeded"),
+            Self::PlatformFeatureDisabled => (S::FORBIDDEN, "platform-feature-disabled"),
             Self::ActorNameNotUnique => (S::CONFLICT, "actor-name-not-unique"),
             Self::CannotChargeApifyEvent => (S::METHOD_NOT_ALLOWED, "cannot-charge-apify-event"),
             Self::CannotChargeNonPayPerEventActor => (S::BAD_REQUEST, "cannot-charge-non-pay-per-event-actor"),
@@ -324,6 +330,9 @@ impl From<EngineError> for ApiError {
             E::DeletingUnfinishedBuild => Problem::DeletingUnfinishedBuild,
             E::DeletingDefaultBuild => Problem::DeletingDefaultBuild,
             E::InvalidUsername(_) => Problem::InvalidValue,
+            E::MemoryLimitExceeded { .. } => Problem::ActorMemoryLimitExceeded,
+            E::ConcurrentRunsLimitExceeded { .. } => Problem::ConcurrentRunsLimitExceeded,
+            E::MonthlyUsageExceeded { .. } => Problem::PlatformFeatureDisabled,
             E::ShuttingDown => Problem::ServiceUnavailable,
             E::Store(_) | E::Driver(_) | E::Internal(_) => Problem::InternalServerError,
         };

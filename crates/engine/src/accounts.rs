@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::signature::same;
 use model::{
-    Run, RunId, Scope, TOKEN_GRACE_SECS, Timestamp, Token, TokenId, TokenScope, User, UserId, is_username,
+    Profile, Run, RunId, Scope, TOKEN_GRACE_SECS, Timestamp, Token, TokenId, TokenScope, User, UserId, is_username,
 };
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
@@ -51,6 +51,8 @@ struct Known {
 pub(crate) struct Accounts {
     tokens: Cache<[u8; 32], Known>,
     users: Cache<UserId, Arc<User>>,
+    /// Taken by those who start something for an account with limits.
+    pub(crate) starting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Default for Accounts {
@@ -58,6 +60,7 @@ impl Default for Accounts {
         Self {
             tokens: Cache::builder().max_capacity(10_000).time_to_live(BELIEVED).build(),
             users: Cache::builder().max_capacity(10_000).time_to_live(BELIEVED).build(),
+            starting: Arc::default(),
         }
     }
 }
@@ -138,8 +141,28 @@ impl Engine {
             proxy_password: self.random().secret::<24>(),
             run_access: self.inner.config.run_access,
             storage_access: self.inner.config.storage_access,
+            profile: Profile::default(),
+            max_monthly_usage_usd: None,
+            data_retention_days: None,
+            max_memory_mbytes: None,
+            max_concurrent_runs: None,
         };
         Ok(self.inner.store.users.create(user).await?)
+    }
+
+    /// Changes a user, whose id and name stay what they are.
+    ///
+    /// # Errors
+    /// `NotFound(User)`.
+    pub async fn modify_user(
+        &self,
+        id: &UserId,
+        change: impl FnOnce(&mut User) + Send + 'static,
+    ) -> Result<Arc<User>, EngineError> {
+        let user = self.inner.store.users.modify(id, Box::new(change)).await?;
+        self.inner.accounts.users.invalidate(id);
+        self.inner.accounts.tokens.invalidate_all();
+        Ok(user)
     }
 
     /// Makes a token and returns it with its value, which is not kept and cannot be shown again.

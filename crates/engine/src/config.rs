@@ -37,6 +37,12 @@ pub struct EngineConfig {
     pub memory_mbytes: u32,
     /// Builds that happen at once; further ones wait.
     pub concurrent_builds: u32,
+    /// Memory that the jobs of one account may hold at once, in megabytes, where the account says nothing; no limit if `None`.
+    pub user_memory_mbytes: Option<u32>,
+    /// Runs that one account may have at once, where the account says nothing; no limit if `None`.
+    pub user_concurrent_runs: Option<u32>,
+    /// Days that runs and unnamed storages are kept, where the account says nothing; for ever if `None` (`RET-1`).
+    pub retention_days: Option<u32>,
     /// Where sources are unpacked for builds. Must stay the same over restarts, since builds go on meanwhile.
     pub work_dir: PathBuf,
     /// The forward proxy that runs are told of.
@@ -66,6 +72,9 @@ impl Default for EngineConfig {
             console_url: "http://localhost:3333".to_owned(),
             memory_mbytes: 4096,
             concurrent_builds: 2,
+            user_memory_mbytes: None,
+            user_concurrent_runs: None,
+            retention_days: None,
             work_dir: std::env::temp_dir().join("playhouse-work"),
             proxy: None,
             prices: Prices::default(),

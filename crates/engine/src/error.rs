@@ -90,6 +90,31 @@ pub enum EngineError {
     /// Not a name for a user (`ID-9`).
     #[error("\"{0}\" is not a user name: use 3 to 30 letters, digits, underscores, dots or hyphens")]
     InvalidUsername(String),
+    /// The account's jobs would hold more memory than they may (`START-7`).
+    #[error(
+        "By launching this job you will exceed the memory limit of {limit}MB for all your Actor runs and builds \
+         (currently used: {used}MB, requested: {requested}MB)."
+    )]
+    MemoryLimitExceeded {
+        /// What they may hold.
+        limit: u32,
+        /// What they hold.
+        used: u32,
+        /// What the new one wants.
+        requested: u32,
+    },
+    /// The account has as many runs as it may have (`START-7`).
+    #[error("By launching this job you will exceed the limit of {limit} Actor runs at once")]
+    ConcurrentRunsLimitExceeded {
+        /// How many.
+        limit: u32,
+    },
+    /// The account has used what it may use in a month (`USR-7`).
+    #[error("Monthly usage hard limit exceeded")]
+    MonthlyUsageExceeded {
+        /// In US dollars.
+        limit: f64,
+    },
     /// The server is about to stop and takes nothing on any more.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -12,6 +12,7 @@ mod error;
 // Who
 mod accounts;
 mod input_secrets;
+mod limits;
 mod rights;
 mod sealing;
 
@@ -39,5 +40,6 @@ pub use config::{EngineConfig, Parts, ProxyEnv};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::EventStream;
+pub use limits::{Held, LimitsChange};
 pub use rights::Subject;
-pub use runs::{Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, charged_usd, figures_at};
+pub use runs::{Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};

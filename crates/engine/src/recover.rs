@@ -40,6 +40,7 @@ impl Engine {
         let engine = self.clone();
         self.spawn(async move { engine.find_orphans().await });
         self.write_figures_now_and_then();
+        self.expire_now_and_then();
         Ok(())
     }
 

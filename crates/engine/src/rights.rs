@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use model::input_schema::{InputSchema, NamedResource};
 use model::{
-    Actor, ActorId, GrantedStorage, MAX_GRANTED_STORAGES, Owner, PermissionLevel, Reference, Right, Run, ScopeKind, Storage,
-    StorageKind, TokenScope, UserId,
+    Actor, ActorId, GrantedStorage, MAX_GRANTED_STORAGES, Owner, PermissionLevel, Reference, Right, Run, ScopeKind,
+    Storage, StorageKind, TokenScope, UserId,
 };
 use serde_json::{Map, Value};
 

@@ -53,8 +53,8 @@ pub use origin::Origin;
 pub use page::{Listed, MAX_LIMIT, Page};
 pub use queue_stats::{QueueStats, RequestState, StateCounts};
 pub use request::{MAX_BATCH, RequestId};
-pub use rights::Right;
 pub use requeue::{Requeue, Revived, has_failed};
+pub use rights::Right;
 pub use run::{
     ABORT_GRACE_SECS, EndCause, GrantedStorage, INPUT_KEY, MAX_GRANTED_STORAGES, MAX_METAMORPHS, Metamorph, Run,
     RunOptions, RunStats, RunStorages, StartedBy, TOKEN_GRACE_SECS,
@@ -62,5 +62,5 @@ pub use run::{
 pub use scope::{Grant, InvalidGrant, RunsMay, Scope, ScopeKind, TokenScope};
 pub use storage::{MAX_JSON_BODY, Storage, StorageCounters, StorageKind, StorageStats};
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};
-pub use usage::{Prices, RunUsage, RunUsageUsd};
-pub use user::{Token, User};
+pub use usage::{Prices, RunUsage, RunUsageUsd, Used};
+pub use user::{Profile, Token, User};

@@ -112,7 +112,11 @@ impl FromStr for Grant {
             let known = kind.rights().iter().copied();
             known.clone().find(|right| right_word(*right) == word.trim()).ok_or_else(|| {
                 let known = known.map(right_word).collect::<Vec<_>>().join(", ");
-                InvalidGrant(format!("\"{}\" is no right to a thing of kind {}; there are {known}", word.trim(), kind.word()))
+                InvalidGrant(format!(
+                    "\"{}\" is no right to a thing of kind {}; there are {known}",
+                    word.trim(),
+                    kind.word()
+                ))
             })
         });
         let rights = rights.collect::<Result<Vec<_>, _>>()?;

@@ -37,6 +37,16 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The first and the last millisecond of the calendar month (UTC) around this time; `None` far outside of our era.
+    pub fn month(self) -> Option<(Self, Self)> {
+        const DAY_MILLIS: i64 = 86_400_000;
+        let first = |text: String| Self::parse(&format!("{}-01", text.get(..7)?));
+        let start = first(self.to_string())?;
+        // No month has more than 31 days, and the 32nd day lies in the next.
+        let next = first(start.plus_millis(31 * DAY_MILLIS).to_string())?;
+        Some((start, next.plus_millis(-1)))
+    }
+
     /// Reads any ISO 8601 date and time, with an offset or `Z`; without either it is UTC, and a bare date is its midnight (`VAL-2`).
     ///
     /// Returns `None` for anything else.

@@ -32,6 +32,29 @@ pub struct RunUsage {
     pub proxy_serps: u64,
 }
 
+/// What a user used on a day, or over several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Used {
+    /// Amounts by service.
+    pub usage: RunUsage,
+    /// Charges for events, in US dollars.
+    pub events_usd: f64,
+}
+
+impl Used {
+    /// Adds what `other` counted.
+    pub fn add(&mut self, other: &Self) {
+        self.usage.add(&other.usage);
+        self.events_usd += other.events_usd;
+    }
+
+    /// What it costs at `prices`.
+    pub fn in_usd(&self, prices: &Prices) -> f64 {
+        self.usage.in_usd(prices).total() + self.events_usd
+    }
+}
+
 /// Prices of one unit each, in US dollars.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prices {
@@ -111,6 +134,26 @@ impl RunUsage {
             data_transfer_external_gbytes: self.data_transfer_external_gbytes * prices.transfer_external_gbyte,
             proxy_residential_transfer_gbytes: 0.0,
             proxy_serps: 0.0,
+        }
+    }
+
+    /// What is here beyond `former`, an earlier state of the same. Nothing is ever used less.
+    #[must_use]
+    pub fn since(&self, former: &Self) -> Self {
+        Self {
+            actor_compute_units: (self.actor_compute_units - former.actor_compute_units).max(0.0),
+            dataset_reads: self.dataset_reads.saturating_sub(former.dataset_reads),
+            dataset_writes: self.dataset_writes.saturating_sub(former.dataset_writes),
+            key_value_store_reads: self.key_value_store_reads.saturating_sub(former.key_value_store_reads),
+            key_value_store_writes: self.key_value_store_writes.saturating_sub(former.key_value_store_writes),
+            key_value_store_lists: self.key_value_store_lists.saturating_sub(former.key_value_store_lists),
+            request_queue_reads: self.request_queue_reads.saturating_sub(former.request_queue_reads),
+            request_queue_writes: self.request_queue_writes.saturating_sub(former.request_queue_writes),
+            data_transfer_internal_gbytes: (self.data_transfer_internal_gbytes - former.data_transfer_internal_gbytes)
+                .max(0.0),
+            data_transfer_external_gbytes: (self.data_transfer_external_gbytes - former.data_transfer_external_gbytes)
+                .max(0.0),
+            ..Self::default()
         }
     }
 

@@ -29,6 +29,20 @@ pub async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<Value> {
                 .map(|user| json!({ "id": user.id, "username": user.username, "createdAt": user.created_at }));
             Ok(rows.collect())
         }
+        Order::UserSet { name, fields } => {
+            let user = find(engine, &name).await?;
+            let mut changed = (*user).clone();
+            for (field, value) in &fields {
+                set(&mut changed, field, value)?;
+            }
+            let id = user.id;
+            let changed = engine.modify_user(&id, move |user| *user = changed).await?;
+            Ok(json!({
+                "id": id, "username": changed.username, "email": changed.email, "profile": changed.profile,
+                "maxMonthlyUsageUsd": changed.max_monthly_usage_usd, "dataRetentionDays": changed.data_retention_days,
+                "maxMemoryMbytes": changed.max_memory_mbytes, "maxConcurrentRuns": changed.max_concurrent_runs,
+            }))
+        }
         Order::TokenCreate { user, name, expires_days, expires, scope, limits_runs, default_storages } => {
             let user = find(engine, &user).await?;
             let now = engine.clock().now();
@@ -87,6 +101,54 @@ pub async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<Value> {
 
 fn state(expires_at: Option<Timestamp>, now: Timestamp) -> &'static str {
     if expires_at.is_some_and(|end| end <= now) { "expired" } else { "valid" }
+}
+
+/// Changes one field of a user; an empty text takes it away.
+fn set(user: &mut User, field: &str, value: &str) -> anyhow::Result<()> {
+    let text = (!value.is_empty()).then(|| value.to_owned());
+    let number = || -> anyhow::Result<Option<u32>> {
+        let wrong = || format!("--{field} {value}: this must be a whole number, or empty for no limit");
+        text.as_deref().map(|text| text.parse().with_context(wrong)).transpose()
+    };
+    let url = || -> anyhow::Result<Option<String>> {
+        match &text {
+            Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
+                bail!("--{field} {value}: this must begin with http:// or https://")
+            }
+            url => Ok(url.clone()),
+        }
+    };
+    match field {
+        // Clients refuse a user whose address does not look like one (USR-4).
+        "email" if text.as_deref().is_some_and(|email| !looks_like_email(email)) => {
+            bail!("--email {value}: this is no address")
+        }
+        "email" => user.email = text,
+        "full-name" => user.profile.name = text,
+        "bio" => user.profile.bio = text,
+        "picture-url" => user.profile.picture_url = url()?,
+        "website-url" => user.profile.website_url = url()?,
+        "github" => user.profile.github_username = text,
+        "twitter" => user.profile.twitter_username = text,
+        "max-monthly-usage-usd" => {
+            let usd = text.as_deref().map(str::parse::<f64>).transpose().ok();
+            let usd = usd.filter(|usd| usd.is_none_or(|usd| usd.is_finite() && usd >= 0.0));
+            user.max_monthly_usage_usd =
+                usd.with_context(|| format!("--{field} {value}: this must be a number of at least 0"))?;
+        }
+        "data-retention-days" => user.data_retention_days = number()?.filter(|days| *days > 0),
+        "max-memory-mbytes" => user.max_memory_mbytes = number()?,
+        "max-concurrent-runs" => user.max_concurrent_runs = number()?,
+        _ => bail!("users have no {field}"),
+    }
+    Ok(())
+}
+
+fn looks_like_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let is_word =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_graphic() && !"@,;<>()[]\\\"".contains(c));
+    is_word(local) && domain.contains('.') && domain.split('.').all(is_word)
 }
 
 /// Reads a grant. What it names it may name by name, too.

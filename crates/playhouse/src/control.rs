@@ -2,6 +2,7 @@
 //!
 //! One JSON object a line in, one JSON object a line back: `{"ok":…}` or `{"error":"…"}`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -29,6 +30,13 @@ pub enum Order {
     },
     /// Lists users.
     UserList,
+    /// Changes a user.
+    UserSet {
+        /// Its name.
+        name: String,
+        /// What is given, by name; an empty text takes it away.
+        fields: BTreeMap<String, String>,
+    },
     /// Adds a token to a user.
     TokenCreate {
         /// The user's name.

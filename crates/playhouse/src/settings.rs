@@ -36,6 +36,18 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_MEMORY_MBYTES", value_name = "MB")]
     pub memory_mbytes: Option<u32>,
 
+    /// Megabytes of memory that the runs and builds of one user may hold at once; more is refused [default: no limit]
+    #[arg(long, env = "PLAYHOUSE_USER_MEMORY_MBYTES", value_name = "MB")]
+    pub user_memory_mbytes: Option<u32>,
+
+    /// Runs that one user may have at once; more are refused [default: no limit]
+    #[arg(long, env = "PLAYHOUSE_USER_CONCURRENT_RUNS", value_name = "RUNS")]
+    pub user_concurrent_runs: Option<u32>,
+
+    /// Days after which finished runs (but for each user's ten newest) and unused unnamed storages are deleted [default: never]
+    #[arg(long, env = "PLAYHOUSE_RETENTION_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub retention_days: Option<u32>,
+
     /// Password of the web pages; needed to listen on anything but loopback
     #[arg(long, env = "PLAYHOUSE_CONSOLE_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub console_password: Option<String>,
@@ -79,6 +91,9 @@ impl Settings {
             public_url: self.public_url.or(file.public_url),
             driver: self.driver.or(file.driver),
             memory_mbytes: self.memory_mbytes.or(file.memory_mbytes),
+            user_memory_mbytes: self.user_memory_mbytes.or(file.user_memory_mbytes),
+            user_concurrent_runs: self.user_concurrent_runs.or(file.user_concurrent_runs),
+            retention_days: self.retention_days.or(file.retention_days),
             console_password: self.console_password.or(file.console_password),
             log_format: self.log_format.or(file.log_format),
             log: self.log.or(file.log),

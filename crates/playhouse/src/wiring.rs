@@ -65,6 +65,9 @@ pub async fn open(
         public_url: addresses.public.clone(),
         console_url: addresses.public.clone(),
         memory_mbytes: settings.memory_mbytes.unwrap_or_else(three_quarters_of_memory),
+        user_memory_mbytes: settings.user_memory_mbytes,
+        user_concurrent_runs: settings.user_concurrent_runs,
+        retention_days: settings.retention_days,
         proxy: Some(engine::ProxyEnv { host: "127.0.0.1".to_owned(), port }),
         work_dir: data_dir.path().join("work"),
         ..EngineConfig::default()

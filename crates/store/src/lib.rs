@@ -36,7 +36,7 @@ pub use records::{
 pub use runs::{RunChange, RunFilter, RunStore};
 pub use storages::{NewStorage, Reads, StorageChange, StorageFilter, StorageStore, Touched};
 pub use upkeep::Upkeep;
-pub use users::UserStore;
+pub use users::{UserChange, UserStore};
 
 /// Everything that is kept, one part per noun. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ActorId, JobStatus, Listed, Origin, Page, Run, RunId, Storage, TaskId, Timestamp, UserId};
+use model::{ActorId, JobStatus, Listed, Origin, Page, Run, RunId, Storage, TaskId, Timestamp, Used, UserId};
 
 use crate::{NewRecord, StoreError};
 
@@ -46,6 +46,19 @@ pub trait RunStore: Send + Sync + std::fmt::Debug {
 
     /// Deletes a run with its log and the storages that live with it.
     async fn delete(&self, id: &RunId) -> Result<(), StoreError>;
+
+    /// What a user used on each day between two moments, oldest first; days without use are left out. It counts on the day on
+    /// which it was written down, and stays when its run is deleted (`USR-8`).
+    async fn used(&self, user: &UserId, from: Timestamp, to: Timestamp) -> Result<Vec<(Timestamp, Used)>, StoreError>;
+
+    /// Up to `limit` finished runs of a user that were started before that moment, without the `keep` newest of all (`RET-1`).
+    async fn old(
+        &self,
+        user: &UserId,
+        started_before: Timestamp,
+        keep: u64,
+        limit: u64,
+    ) -> Result<Vec<RunId>, StoreError>;
 
     /// Every run that has not ended.
     async fn live(&self) -> Result<Vec<Arc<Run>>, StoreError>;

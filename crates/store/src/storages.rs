@@ -49,6 +49,10 @@ pub trait StorageStore: Send + Sync + std::fmt::Debug {
     /// Notes reads for the statistics and the time of access. Buffered: never waits, may be lost in a crash.
     fn note_reads(&self, id: &StorageId, reads: Reads);
 
+    /// Deletes up to `limit` unnamed storages of a user that nobody has used since that moment, and tells whether there may be
+    /// more. Those that live with a run go with it (`U8`, `U9`).
+    async fn expire(&self, user: &UserId, unused_since: Timestamp, limit: u64) -> Result<bool, StoreError>;
+
     /// Every storage that lives as long as that run, default or aliased (`U8`).
     async fn of_run(&self, run: &RunId) -> Result<Vec<Arc<Storage>>, StoreError>;
 }

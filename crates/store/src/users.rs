@@ -7,6 +7,9 @@ use model::{ActorId, Token, TokenId, User, UserId};
 
 use crate::StoreError;
 
+/// Changes a user.
+pub type UserChange = Box<dyn FnOnce(&mut User) + Send>;
+
 /// Keeps users and their tokens.
 #[async_trait]
 pub trait UserStore: Send + Sync + std::fmt::Debug {
@@ -24,6 +27,12 @@ pub trait UserStore: Send + Sync + std::fmt::Debug {
 
     /// All users, oldest first.
     async fn list(&self) -> Result<Vec<Arc<User>>, StoreError>;
+
+    /// Changes a user in one transaction: `change` sees the newest state. Its name and id stay what they are.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn modify(&self, id: &UserId, change: UserChange) -> Result<Arc<User>, StoreError>;
 
     /// Adds a token.
     async fn create_token(&self, token: Token) -> Result<(), StoreError>;

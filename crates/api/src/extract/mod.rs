@@ -8,7 +8,7 @@ mod params;
 pub(crate) use auth::{Auth, MaybeAuth};
 pub(crate) use body::{Arrived, Encoding, Json, JsonOrDefault, RequestBody, WholeBody, from_json};
 pub(crate) use opened::{
-    ContentSignature, Dataset, KeyValueStore, Kind, Manageable, Opened, Readable, RecordSignature, RequestQueue, Writable,
-    default_storage,
+    ContentSignature, Dataset, KeyValueStore, Kind, Manageable, Opened, Readable, RecordSignature, RequestQueue,
+    Writable, default_storage,
 };
 pub(crate) use params::{FromParams, Params, PathParams, Query};

@@ -1,20 +1,14 @@
 //! What a user used in a month, and what is allowed (`USR-7`, `USR-8`).
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
-use engine::{charged_usd, figures_at};
-use model::{Page, RunUsage, Timestamp, UserId};
+use model::{Page, Timestamp, Used};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use store::RunFilter;
 
 use crate::app::App;
 use crate::error::{Answer, ApiError};
 use crate::extract::{Auth, Params};
 use crate::wire::{self, UNLIMITED};
-
-const DAY_MILLIS: i64 = 86_400_000;
 
 /// A calendar month; both ends belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -27,44 +21,7 @@ struct Cycle {
 impl Cycle {
     /// The month (UTC) with that moment in it.
     fn around(moment: Timestamp) -> Option<Self> {
-        let text = moment.to_string();
-        let start_at = Timestamp::parse(&format!("{}-01", text.get(..7)?))?;
-        // No month has more than 31 days, and the 32nd day lies in the next.
-        let in_next = start_at.plus_millis(31 * DAY_MILLIS).to_string();
-        let next = Timestamp::parse(&format!("{}-01", in_next.get(..7)?))?;
-        Some(Self { start_at, end_at: next.plus_millis(-1) })
-    }
-}
-
-/// What was used on one day.
-#[derive(Clone, Copy, Debug, Default)]
-struct Used {
-    usage: RunUsage,
-    events_usd: f64,
-}
-
-/// What the user's runs of a month used, by the day on which each was started.
-async fn used_in(app: &App, user: &UserId, cycle: Cycle) -> Result<BTreeMap<Timestamp, Used>, ApiError> {
-    let filter = RunFilter {
-        user: Some(*user),
-        started_after: Some(cycle.start_at),
-        started_before: Some(cycle.end_at),
-        ..RunFilter::default()
-    };
-    let mut days = BTreeMap::<Timestamp, Used>::new();
-    let mut page = Page::default();
-    loop {
-        let found = app.store().runs.list(filter.clone(), page).await?.items;
-        for run in &found {
-            let started = run.started_at.as_millis();
-            let used = days.entry(Timestamp::from_millis(started - started.rem_euclid(DAY_MILLIS))).or_default();
-            used.usage.add(&figures_at(run, app.now()).1);
-            used.events_usd += charged_usd(run);
-        }
-        page.offset += found.len() as u64;
-        if found.is_empty() || (found.len() as u64) < page.limit {
-            return Ok(days);
-        }
+        moment.month().map(|(start_at, end_at)| Self { start_at, end_at })
     }
 }
 
@@ -72,13 +29,12 @@ async fn used_in(app: &App, user: &UserId, cycle: Cycle) -> Result<BTreeMap<Time
 pub(super) async fn monthly(State(app): State<App>, Auth(caller): Auth, params: Params) -> Answer {
     let date = params.date("date")?.unwrap_or(app.now());
     let cycle = Cycle::around(date).ok_or_else(|| ApiError::invalid_request("Parameter \"date\" is out of range"))?;
-    let days = used_in(&app, &caller.user.id, cycle).await?;
+    let days = app.engine().used(&caller.user.id, cycle.start_at, cycle.end_at).await?;
 
     let mut month = Used::default();
     let mut daily = Vec::with_capacity(days.len());
     for (date, used) in &days {
-        month.usage.add(&used.usage);
-        month.events_usd += used.events_usd;
+        month.add(used);
         let (services, total) = services(&app, used);
         daily.push(json!({ "date": date, "serviceUsage": services, "totalUsageCreditsUsd": total }));
     }
@@ -95,7 +51,7 @@ pub(super) async fn monthly(State(app): State<App>, Auth(caller): Auth, params: 
 /// Quantity and price of each service that was used, and the sum.
 fn services(app: &App, used: &Used) -> (Map<String, Value>, f64) {
     let usd = used.usage.in_usd(&app.engine_config().prices);
-    let total = usd.total() + used.events_usd;
+    let total = used.in_usd(&app.engine_config().prices);
     let (quantities, prices) = (json!(used.usage), json!(usd));
     let mut services = Map::new();
     for (name, quantity) in quantities.as_object().into_iter().flatten() {
@@ -120,38 +76,38 @@ pub(super) async fn limits(State(app): State<App>, Auth(caller): Auth) -> Answer
     let cycle =
         Cycle::around(app.now()).ok_or_else(|| ApiError::internal(anyhow::anyhow!("the clock is out of range")))?;
     let mut month = Used::default();
-    for used in used_in(&app, &user, cycle).await?.values() {
-        month.usage.add(&used.usage);
-        month.events_usd += used.events_usd;
+    for (_, used) in app.engine().used(&user, cycle.start_at, cycle.end_at).await? {
+        month.add(&used);
     }
     let one = Page { limit: 1, ..Page::default() };
     let actors = store.actors.list(&user, true, false, one).await?.total;
-    let runs = store.runs.live().await?;
-    let builds = store.builds.live().await?;
-    let memory_of_jobs = runs
-        .iter()
-        .filter(|run| run.user_id == user)
-        .map(|run| run.options.memory_mbytes)
-        .chain(builds.iter().filter(|build| build.user_id == user).map(|build| build.options.memory_mbytes));
-    let memory_of_jobs: Vec<u32> = memory_of_jobs.collect();
+    let held = app.engine().held(&user);
 
-    let memory_mbytes = app.engine_config().memory_mbytes;
+    let engine = app.engine();
+    let memory_mbytes = engine.memory_limit(&caller.user).unwrap_or(app.engine_config().memory_mbytes);
     let mut limits = wire::limits(memory_mbytes);
-    limits.insert("maxConcurrentActorJobs".to_owned(), UNLIMITED.into());
+    if let Some(usd) = caller.user.max_monthly_usage_usd {
+        limits.insert("maxMonthlyUsageUsd".to_owned(), usd.into());
+    }
+    if let Some(days) = engine.retention_days(&caller.user) {
+        limits.insert("dataRetentionDays".to_owned(), days.into());
+    }
+    let runs = engine.runs_limit(&caller.user).map_or(UNLIMITED, u64::from);
+    limits.insert("maxConcurrentActorJobs".to_owned(), runs.into());
     limits.insert("maxTeamAccountSeatCount".to_owned(), UNLIMITED.into());
     Ok(wire::ok(&json!({
         "monthlyUsageCycle": cycle,
         "limits": limits,
         "current": {
-            "monthlyUsageUsd": month.usage.in_usd(&app.engine_config().prices).total() + month.events_usd,
+            "monthlyUsageUsd": month.in_usd(&app.engine_config().prices),
             "monthlyActorComputeUnits": month.usage.actor_compute_units,
             "monthlyExternalDataTransferGbytes": month.usage.data_transfer_external_gbytes,
             "monthlyProxySerps": 0,
             "monthlyResidentialProxyGbytes": 0,
-            "actorMemoryGbytes": f64::from(memory_of_jobs.iter().sum::<u32>()) / 1024.0,
+            "actorMemoryGbytes": f64::from(held.memory_mbytes) / 1024.0,
             "actorCount": actors,
             "actorTaskCount": 0,
-            "activeActorJobCount": memory_of_jobs.len(),
+            "activeActorJobCount": held.runs + held.builds,
             "teamAccountSeatCount": 1,
             "scheduleCount": 0,
         },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{EngineConfig, charged_usd, figures_at};
+use engine::{EngineConfig, figures_at};
 use model::pricing::PricingInfo;
 use model::{
     ActorId, BuildId, GeneralAccess, JobStatus, Metamorph, Run, RunId, RunOptions, RunStats, RunUsage, RunUsageUsd,
@@ -83,8 +83,8 @@ impl<'a> RunBody<'a> {
         let aliases = storages.aliased_datasets.iter().map(|(alias, id)| (alias.as_str(), *id));
         let usage_usd = usage.in_usd(&config.prices);
         let usage_total_usd = match viewer {
-            Viewer::Owner => Some(usage_usd.total() + charged_usd(run)),
-            Viewer::Other => run.pricing_info.as_ref().and_then(PricingInfo::events).map(|_| charged_usd(run)),
+            Viewer::Owner => Some(usage_usd.total() + run.charged_usd()),
+            Viewer::Other => run.pricing_info.as_ref().and_then(PricingInfo::events).map(|_| run.charged_usd()),
             Viewer::Anonymous => None,
         };
         Self {
@@ -166,7 +166,7 @@ impl RunItem {
             build_number: run.build_number.clone(),
             build_number_int: model::parse_build_number(&run.build_number).unwrap_or_default(),
             meta: run.meta.clone(),
-            usage_total_usd: usage.in_usd(&config.prices).total() + charged_usd(run),
+            usage_total_usd: usage.in_usd(&config.prices).total() + run.charged_usd(),
             default_key_value_store_id: run.storages.key_value_store,
             default_dataset_id: run.storages.dataset,
             default_request_queue_id: run.storages.request_queue,

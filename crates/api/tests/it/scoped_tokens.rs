@@ -1,5 +1,7 @@
 //! What tokens of limited scope may do, and the runs that are started with them (`AUTH-19`).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use engine::EngineConfig;
 use model::{GeneralAccess, RunsMay, Scope};
 use serde_json::{Value, json};
@@ -77,23 +79,47 @@ const OPERATIONS: &[(&str, &str, u16)] = &[
 
 #[tokio::test(start_paused = true)]
 async fn a_token_may_do_what_its_grants_say_and_nothing_else() {
-    let own_run = ["GET /v2/actors/ada~my-actor", "GET /v2/actors/ada~my-actor/runs",
-        "GET /v2/actors/ada~my-actor/builds/default", "GET /v2/actor-runs/{run}", "GET /v2/actor-runs/{run}/dataset/items",
-        "PUT /v2/actor-runs/{run}", "POST /v2/actors/ada~my-actor/runs"];
+    let own_run = [
+        "GET /v2/actors/ada~my-actor",
+        "GET /v2/actors/ada~my-actor/runs",
+        "GET /v2/actors/ada~my-actor/builds/default",
+        "GET /v2/actor-runs/{run}",
+        "GET /v2/actor-runs/{run}/dataset/items",
+        "PUT /v2/actor-runs/{run}",
+        "POST /v2/actors/ada~my-actor/runs",
+    ];
     for (grants, allowed) in [
         (&[][..], &[][..]),
-        (&["dataset=read"], &["GET /v2/datasets", "GET /v2/datasets/{dataset}", "GET /v2/datasets/{other}/items",
-            "GET /v2/actor-runs/{run}/dataset/items"]),
+        (
+            &["dataset=read"],
+            &[
+                "GET /v2/datasets",
+                "GET /v2/datasets/{dataset}",
+                "GET /v2/datasets/{other}/items",
+                "GET /v2/actor-runs/{run}/dataset/items",
+            ],
+        ),
         (&["dataset=create"], &["POST /v2/datasets"]),
         (&["dataset/{dataset}=read"], &["GET /v2/datasets/{dataset}"]),
-        (&["dataset/{dataset}=write"], &["GET /v2/datasets/{dataset}", "POST /v2/datasets/{dataset}/items",
-            "PUT /v2/datasets/{dataset}"]),
+        (
+            &["dataset/{dataset}=write"],
+            &["GET /v2/datasets/{dataset}", "POST /v2/datasets/{dataset}/items", "PUT /v2/datasets/{dataset}"],
+        ),
         (&["key-value-store=create", "request-queue=read"], &["POST /v2/key-value-stores", "GET /v2/request-queues"]),
         (&["actor/{actor}=read"], &own_run[..5]),
         (&["actor/{actor}=run"], &own_run),
-        (&["actor=read"], &["GET /v2/actors", "GET /v2/actors/ada~my-actor", "GET /v2/actors/ada~my-actor/runs",
-            "GET /v2/actors/ada~my-actor/builds/default", "GET /v2/actor-runs", "GET /v2/actor-runs/{run}",
-            "GET /v2/actor-runs/{run}/dataset/items"]),
+        (
+            &["actor=read"],
+            &[
+                "GET /v2/actors",
+                "GET /v2/actors/ada~my-actor",
+                "GET /v2/actors/ada~my-actor/runs",
+                "GET /v2/actors/ada~my-actor/builds/default",
+                "GET /v2/actor-runs",
+                "GET /v2/actor-runs/{run}",
+                "GET /v2/actor-runs/{run}/dataset/items",
+            ],
+        ),
         (&["account=read"], &["GET /v2/users/me/limits"]),
     ] {
         let given = Given::start().await;
@@ -102,7 +128,12 @@ async fn a_token_may_do_what_its_grants_say_and_nothing_else() {
             let body = if path.ends_with("/items") { json!([{}]) } else { json!({ "name": "my-new-actor" }) };
             let ask = given.server.ask(method.parse().unwrap(), &given.path(path)).token(&token);
             let is_free = *path == "/v2/users/me";
-            let reply = if *method == "GET" || path.contains("/runs") { ask.await } else { ask.json(if path.starts_with("/v2/actors") || path.ends_with("/items") { body } else { json!({}) }).await };
+            let reply = if *method == "GET" || path.contains("/runs") {
+                ask.await
+            } else {
+                ask.json(if path.starts_with("/v2/actors") || path.ends_with("/items") { body } else { json!({}) })
+                    .await
+            };
 
             let what = format!("{grants:?}: {method} {path}");
             let is_allowed = is_free || allowed.contains(&format!("{method} {path}").as_str());

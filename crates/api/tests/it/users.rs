@@ -125,13 +125,114 @@ async fn limits_and_usage_have_every_field() {
     assert_eq!((&empty["monthlyServiceUsage"], &empty["dailyServiceUsages"]), (&json!({}), &json!([])));
     assert_eq!(empty["usageCycle"]["endAt"], "1999-02-28T23:59:59.999Z");
     server.get("/v2/users/me/usage/monthly?date=soon").await.expect_error(400, "invalid-request");
-    server
-        .put("/v2/users/me/limits")
-        .json(json!({ "dataRetentionDays": "x" }))
-        .await
-        .expect_error(400, "invalid-request");
-    let set = server.put("/v2/users/me/limits").json(json!({ "maxMonthlyUsageUsd": 1 })).await;
-    set.expect_error(403, "insufficient-permissions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_users_set_are_shown_and_kept() {
+    let server = TestServer::start().await;
+    let set = |body: serde_json::Value| server.put("/v2/users/me/limits").json(body);
+    let shown = async || {
+        let limits = server.get("/v2/users/me/limits").await.expect(200).data()["limits"].clone();
+        (limits["maxMonthlyUsageUsd"].as_f64().unwrap(), limits["dataRetentionDays"].as_f64().unwrap())
+    };
+
+    let answer = set(json!({ "maxMonthlyUsageUsd": 0.5, "dataRetentionDays": 7 })).await.expect(201);
+    assert_eq!(answer.json(), json!({}), "USR-7");
+    assert_eq!(shown().await, (0.5, 7.0));
+    set(json!({ "dataRetentionDays": 14.0 })).await.expect(201);
+    assert_eq!(shown().await, (0.5, 14.0), "what is left out stays");
+    for bad in [
+        json!({ "dataRetentionDays": "x" }),
+        json!({ "dataRetentionDays": 0 }),
+        json!({ "dataRetentionDays": 1.5 }),
+        json!({ "dataRetentionDays": 1e9 }),
+        json!({ "maxMonthlyUsageUsd": -1 }),
+        json!({ "maxMonthlyUsageUsd": true, "dataRetentionDays": 1 }),
+        json!([]),
+    ] {
+        set(bad.clone()).await.expect_error(400, "invalid-request");
+        assert_eq!(shown().await, (0.5, 14.0), "{bad}");
+    }
+    set(json!({ "maxMonthlyUsageUsd": null })).await.expect(201);
+    assert_eq!(shown().await, (1_000_000.0, 14.0));
+    server.put("/v2/users/me/limits").await.expect(201);
+    server.put("/v2/users/me/limits").anonymous().await.expect_error(401, "token-not-provided");
+    let run = server.given_running().await;
+    let token = server.token_of(&run).await;
+    server.put("/v2/users/me/limits").token(&token).json(json!({})).await.expect_error(403, "insufficient-permissions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_beyond_a_limit_are_refused_in_the_words_that_callers_know() {
+    let server = TestServer::start().await;
+    let ada = server.engine.ada.user.id;
+    let runs = format!("{ACTOR}/runs");
+    let limit = |memory, runs, usd| {
+        let change = move |user: &mut model::User| {
+            (user.max_memory_mbytes, user.max_concurrent_runs, user.max_monthly_usage_usd) = (memory, runs, usd);
+        };
+        server.engine.engine.modify_user(&ada, change)
+    };
+
+    limit(Some(1024), None, None).await.unwrap();
+    let message = server.post(&format!("{runs}?memory=2048")).await.expect_error(402, "actor-memory-limit-exceeded");
+    assert!(message.contains("memory limit of 1024MB") && message.contains("requested: 2048MB"), "{message}");
+    let build = server.post(&format!("{ACTOR}/builds?version=0.0")).await;
+    build.expect_error(402, "actor-memory-limit-exceeded");
+    let limits = server.get("/v2/users/me/limits").await.expect(200).data();
+    assert_eq!(limits["limits"]["maxActorMemoryGbytes"], 1.0);
+    limit(None, Some(1), None).await.unwrap();
+    server.given_running().await;
+    server.post(&runs).await.expect_error(402, "concurrent-runs-limit-exceeded");
+    limit(None, None, Some(0.0)).await.unwrap();
+    let message = server.post(&runs).await.expect_error(403, "platform-feature-disabled");
+    assert_eq!(message, "Monthly usage hard limit exceeded");
+    assert_eq!(server.get("/v2/actor-runs").await.expect(200).data()["total"], 1, "nothing was made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_is_that_of_its_day_and_of_its_user() {
+    let server = TestServer::start().await;
+    let run = server.given_running().await;
+    let dataset = server.get(&format!("/v2/actor-runs/{run}")).await.data()["defaultDatasetId"].clone();
+    let token = server.token_of(&run).await;
+    let push = format!("/v2/datasets/{}/items", dataset.as_str().unwrap());
+    server.post(&push).token(&token).json(json!([{}, {}])).await.expect(201);
+    server.end(&run, 0).await;
+    let month =
+        async |date: &str| server.get(&format!("/v2/users/me/usage/monthly?date={date}")).await.expect(200).data();
+
+    let august = month("2026-08-01").await;
+    assert_eq!(august["dailyServiceUsages"][0]["date"], "2026-08-31T00:00:00.000Z");
+    assert_eq!(august["monthlyServiceUsage"]["DATASET_WRITES"]["quantity"], 2.0);
+    server.delete(&format!("/v2/actor-runs/{run}")).await.expect(204);
+    tokio::time::sleep(crate::platform::secs(86_400)).await;
+
+    assert_eq!(month("2026-08-15").await, august, "what was used was used");
+    assert_eq!(month("2026-09-01").await["dailyServiceUsages"], json!([]));
+    assert_eq!(
+        server.get("/v2/users/me/usage/monthly").await.data()["usageCycle"]["startAt"],
+        "2026-09-01T00:00:00.000Z"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_shows_what_the_user_told() {
+    let server = TestServer::start().await;
+    let change = |user: &mut model::User| {
+        user.email = Some("ada@example.com".to_owned());
+        user.profile.name = Some("Ada Lovelace".to_owned());
+        user.profile.bio = Some("Reads patterns".to_owned());
+        user.profile.website_url = Some("https://ada.example".to_owned());
+    };
+    server.engine.engine.modify_user(&server.engine.ada.user.id, change).await.unwrap();
+    let profile = json!({ "name": "Ada Lovelace", "bio": "Reads patterns", "websiteUrl": "https://ada.example" });
+
+    let me = server.get("/v2/users/me").await.expect(200).data();
+    let seen = server.get("/v2/users/ada").anonymous().await.expect(200).data();
+
+    assert_eq!((&me["profile"], &me["email"]), (&profile, &json!("ada@example.com")));
+    assert_eq!((&seen["profile"], seen.get("email")), (&profile, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,12 +68,14 @@ impl Engine {
             readme: None,
             general_access: GeneralAccess::default(),
         });
+        let turn = self.admit_to_account(&user_id, BuildOptions::default().memory_mbytes, false).await?;
         let engine = self.clone();
         let (version_number, source) = (version.version_number, version.source);
         self.carry_through(async move {
             let build = engine.inner.store.builds.create(&actor_id, &version_number, source, make).await?;
             engine.crash_point("build created").await;
             let live = engine.enliven_build(build.clone());
+            drop(turn);
             let line = format!("Build {} was accepted.", build.build_number);
             engine.say(&JobLog::Build(build.id), &line).await;
             engine.supervise_build(live, false);

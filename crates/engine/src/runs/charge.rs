@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::pricing::PricingInfo;
-use model::{EndCause, JobStatus, Run, RunId, Storage, StorageKind, Timestamp};
+use model::{EndCause, JobStatus, RunId, Storage, StorageKind, Timestamp};
 use store::Noun;
 
 use crate::{Engine, EngineError};
@@ -84,22 +84,12 @@ impl Engine {
             })
             .await?
             .0;
-        let is_spent = run.options.max_total_charge_usd.is_some_and(|budget| charged_usd(&run) >= budget);
+        let is_spent = run.options.max_total_charge_usd.is_some_and(|budget| run.charged_usd() >= budget);
         if is_spent && run.status == JobStatus::Running {
             self.ask_abort(id, true, EndCause::ChargeLimit, None).await?;
         }
         Ok(())
     }
-}
-
-/// What the events charged to a run cost, in US dollars.
-#[expect(clippy::cast_precision_loss, reason = "money is shown, not settled; counts stay far below 2^53")]
-pub fn charged_usd(run: &Run) -> f64 {
-    let Some(events) = run.pricing_info.as_ref().and_then(PricingInfo::events) else { return 0.0 };
-    let counts = run.charged_event_counts.iter();
-    counts
-        .map(|(name, count)| events.get(name).and_then(|event| event.event_price_usd).unwrap_or(0.0) * *count as f64)
-        .sum()
 }
 
 /// The pricing as a run carries it, with tiers resolved (`CHG-9`): everybody here is in the first.

@@ -21,7 +21,6 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-pub use self::charge::charged_usd;
 pub use self::figures::figures_at;
 pub(crate) use self::figures::{Sample, Samples, compute_units};
 pub(crate) use self::launch::limits;

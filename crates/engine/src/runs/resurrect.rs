@@ -39,6 +39,7 @@ impl Engine {
             live.gone.cancelled().await;
         }
 
+        let turn = self.admit_to_account(&run.user_id, options.memory_mbytes, true).await?;
         let engine = self.clone();
         let id = *id;
         self.carry_through(async move {
@@ -61,6 +62,7 @@ impl Engine {
                 })
                 .await?;
             engine.supervise_run(engine.enliven(run.clone()), None);
+            drop(turn);
             Ok(run)
         })
         .await

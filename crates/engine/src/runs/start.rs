@@ -71,7 +71,7 @@ impl Engine {
     /// until the machine has room for it (`START-1`).
     ///
     /// # Errors
-    /// Everything of `START-6` to `START-18`; no run exists then.
+    /// Everything of `START-6` to `START-18`, and what the account or the token may not; no run exists then.
     pub async fn start_run(&self, caller: &Caller, actor: &Actor, start: StartRun) -> Result<Arc<Run>, EngineError> {
         let now = self.now();
         let permission_level = start
@@ -144,6 +144,7 @@ impl Engine {
             running_since: None,
         };
         let input = input.map(|input| (record(INPUT_KEY, &input), input.body));
+        let turn = self.admit_to_account(&run.user_id, run.options.memory_mbytes, true).await?;
         if self.inner.stop.is_cancelled() {
             return Err(EngineError::ShuttingDown);
         }
@@ -152,6 +153,7 @@ impl Engine {
             let run = engine.inner.store.runs.create(run, rows, input).await?;
             engine.crash_point("run created").await;
             engine.supervise_run(engine.enliven(run.clone()), None);
+            drop(turn);
             Ok(run)
         })
         .await

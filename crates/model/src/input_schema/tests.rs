@@ -282,7 +282,8 @@ fn secret_fields_are_named_and_encrypted_values_pass() {
     assert_eq!(prepared(&first, &value), Ok(value.clone()));
     assert!(prepared(&schema(fields("two", 5), json!({})), &value).is_ok());
     assert!(prepared(&schema(fields("one", 6), json!({})), &value).unwrap_err().contains("its schema has changed"));
-    for wrong in ["ENCRYPTED_VALUE:", "ENCRYPTED_VALUE:a2V5", "ENCRYPTED_VALUE:a:b:c:d", "ENCRYPTED_JSON:a2V5:dGV4dA=="] {
+    for wrong in ["ENCRYPTED_VALUE:", "ENCRYPTED_VALUE:a2V5", "ENCRYPTED_VALUE:a:b:c:d", "ENCRYPTED_JSON:a2V5:dGV4dA=="]
+    {
         // None of these is an encrypted text, so they are judged, and will be encrypted, as what they are.
         assert_eq!(secrets[0].plain_text(&json!(wrong)).as_deref(), Some(wrong));
         assert!(prepared(&first, &json!({"b": wrong})).is_err() || wrong.starts_with("ENCRYPTED_JSON"), "{wrong}");
@@ -482,5 +483,83 @@ proptest! {
                 let _ = schema.prepare(Some(value.to_string().as_bytes()), None);
             }
         }
+    }
+}
+
+/// The table of `INP-3`: what a field is, which editors it may have, and whether it needs one.
+const EDITORS: &[(&str, &[&str], bool)] = &[
+    (
+        r#"{"type":"string"}"#,
+        &["textfield", "textarea", "javascript", "python", "select", "datepicker", "fileupload", "hidden"],
+        true,
+    ),
+    (r#"{"type":"string","isSecret":true}"#, &["textfield", "textarea", "hidden"], true),
+    (r#"{"type":"string","enum":["a"]}"#, &["select"], false),
+    (r#"{"type":"boolean"}"#, &["checkbox", "hidden"], false),
+    (r#"{"type":"integer"}"#, &["number", "hidden"], false),
+    (r#"{"type":"number"}"#, &["number", "hidden"], false),
+    (r#"{"type":"object"}"#, &["json", "proxy", "schemaBased", "hidden"], true),
+    (r#"{"type":"object","isSecret":true}"#, &["json", "hidden"], true),
+    (
+        r#"{"type":"array"}"#,
+        &[
+            "json",
+            "requestListSources",
+            "pseudoUrls",
+            "globs",
+            "keyValue",
+            "stringList",
+            "fileupload",
+            "select",
+            "schemaBased",
+            "hidden",
+        ],
+        true,
+    ),
+    (r#"{"type":"array","isSecret":true}"#, &["json", "hidden"], true),
+    (r#"{"type":"string","resourceType":"dataset"}"#, &["resourcePicker", "textfield", "hidden"], false),
+    (r#"{"type":"array","resourceType":"keyValueStore"}"#, &["resourcePicker", "hidden"], false),
+    (r#"{"type":["string","integer"]}"#, &["json", "hidden"], true),
+];
+
+#[test]
+fn every_kind_of_field_has_its_editors_and_no_others() {
+    let accepts = |field: &str, editor: Option<&str>| {
+        let mut field: Value = serde_json::from_str(field).unwrap();
+        let members = field.as_object_mut().unwrap();
+        members.insert("title".to_owned(), "T".into());
+        members.insert("description".to_owned(), "D".into());
+        if let Some(editor) = editor {
+            members.insert("editor".to_owned(), editor.into());
+        }
+        let schema = json!({"title": "T", "type": "object", "schemaVersion": 1, "properties": {"f": field}});
+        InputSchema::from_value(schema).is_ok()
+    };
+    let all: std::collections::BTreeSet<&str> = EDITORS.iter().flat_map(|(_, editors, _)| *editors).copied().collect();
+    assert_eq!(all.len(), 19);
+
+    for (field, editors, needed) in EDITORS {
+        assert_eq!(accepts(field, None), !needed, "{field} without an editor");
+        for editor in all.iter().chain(&["no-such-editor"]) {
+            assert_eq!(accepts(field, Some(editor)), editors.contains(editor), "{field} with {editor}");
+        }
+    }
+}
+
+#[test]
+fn every_field_and_every_field_within_needs_its_texts() {
+    let text = |missing: &str| {
+        let mut inner = json!({"title": "T", "description": "D", "type": "integer"});
+        inner.as_object_mut().unwrap().remove(missing);
+        let outer =
+            json!({"title": "T", "description": "D", "type": "object", "editor": "json", "properties": {"in": inner}});
+        let schema = json!({"title": "T", "type": "object", "schemaVersion": 1, "properties": {"f": outer}});
+        InputSchema::from_value(schema).map(drop).map_err(|error| error.to_string())
+    };
+
+    assert_eq!(text("nothing"), Ok(()));
+    for missing in ["title", "description"] {
+        let message = format!("Input schema is not valid (Field schema.properties.f.in.{missing} is required)");
+        assert_eq!(text(missing), Err(message), "INP-4");
     }
 }

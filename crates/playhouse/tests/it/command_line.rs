@@ -38,7 +38,10 @@ async fn users_and_tokens_are_managed_on_a_running_server_and_on_a_stopped_one()
 
     let scoped = ["token", "create", "--user", "jane", "--scope", "dataset=read", "--expires", "2099-12-31"];
     let scoped = json_of(&playhouse(&[&scoped[..], &["--json", "--data-dir", at]].concat()));
-    assert_eq!((&scoped["scope"][0], &scoped["expiresAt"]), (&"dataset=read".into(), &"2099-12-31T00:00:00.000Z".into()));
+    assert_eq!(
+        (&scoped["scope"][0], &scoped["expiresAt"]),
+        (&"dataset=read".into(), &"2099-12-31T00:00:00.000Z".into())
+    );
     server.token = scoped["token"].as_str().unwrap().to_owned();
     server.get("datasets").await;
     let (status, _) = server.try_send(Method::POST, "datasets", "").await.unwrap();

@@ -61,7 +61,8 @@ macro_rules! conformance_tests {
                 a_user_is_found_by_id_and_by_name_in_any_case,
                 users_are_listed_oldest_first,
                 a_token_opens_its_user_until_it_is_taken_back,
-                a_pair_of_user_and_actor_has_one_input_key;
+                a_pair_of_user_and_actor_has_one_input_key,
+                a_changed_user_is_seen_by_every_way_to_it;
             actors:
                 an_actor_is_found_by_id_and_by_its_owners_name_in_any_case,
                 an_actor_is_changed_whole_or_not_at_all,
@@ -84,7 +85,8 @@ macro_rules! conformance_tests {
                 every_condition_of_a_list_must_hold,
                 totals_follow_every_change,
                 runs_that_have_not_ended_are_known,
-                a_deleted_run_takes_its_log_and_storages_along;
+                a_deleted_run_takes_its_log_and_storages_along,
+                old_runs_are_those_that_have_ended_but_for_the_newest;
             logs:
                 a_log_that_nobody_wrote_is_empty,
                 lines_of_server_and_job_stand_in_the_order_of_writing,
@@ -94,7 +96,10 @@ macro_rules! conformance_tests {
                 of_a_deleted_job_no_log_is_kept;
         }
         $crate::conformance_cases_in_time! { $open;
+            storages:
+                unnamed_storages_expire_when_nobody_has_used_them_for_long;
             runs:
+                what_a_user_used_is_known_by_day_and_outlives_its_runs,
                 a_repeated_key_changes_nothing_while_it_is_remembered;
             queues:
                 requests_come_back_as_they_were_given,

@@ -276,3 +276,55 @@ pub async fn a_deleted_run_takes_its_log_and_storages_along(store: &Store) {
     assert_eq!(store.queues.head(&kept, 1, &by).await.unwrap().items.len(), 1, "its locks are free");
     assert!(matches!(store.runs.delete(&id).await, Err(StoreError::NotFound(Noun::Run))));
 }
+
+pub async fn old_runs_are_those_that_have_ended_but_for_the_newest(store: &Store) {
+    let actor = given_actor(store, "a").await;
+    let mut ids = Vec::new();
+    for millis in 1..=10 {
+        let id = given_run(store, actor, millis).await;
+        set_status(store, &id, if millis == 2 { JobStatus::Running } else { JobStatus::Succeeded }).await;
+        ids.push(id);
+    }
+    let old = |before, keep, limit| async move { store.runs.old(&user(), at(before), keep, limit).await };
+
+    assert_eq!(old(100, 3, 100).await.unwrap(), [&ids[..1], &ids[2..7]].concat());
+    assert_eq!(old(100, 3, 2).await.unwrap(), [ids[0], ids[2]]);
+    assert_eq!(old(4, 3, 100).await.unwrap(), [ids[0], ids[2], ids[3]]);
+    assert_eq!(old(100, 10, 100).await.unwrap(), []);
+    assert_eq!(store.runs.old(&fresh(), at(100), 0, 100).await.unwrap(), []);
+}
+
+pub async fn what_a_user_used_is_known_by_day_and_outlives_its_runs(store: &Store, clock: &StoppedClock) {
+    use model::Clock as _;
+
+    let actor = given_actor(store, "a").await;
+    let id = given_run(store, actor, 1).await;
+    let use_up = |reads: u64, units: f64| {
+        let change = move |run: &mut Run| {
+            run.usage.dataset_reads += reads;
+            run.usage.actor_compute_units += units;
+            true
+        };
+        store.runs.modify(&id, Box::new(change))
+    };
+    let first = clock.now();
+    let used = async |from, to| {
+        let days = store.runs.used(&user(), from, to).await.unwrap();
+        days.iter().map(|(_, used)| (used.usage.dataset_reads, used.usage.actor_compute_units)).collect::<Vec<_>>()
+    };
+    assert_eq!(used(first, first).await, []);
+
+    use_up(1, 0.5).await.unwrap();
+    use_up(2, 0.25).await.unwrap();
+    clock.advance_millis(86_400_000);
+    use_up(0, 0.0).await.unwrap();
+    assert_eq!(used(first, clock.now()).await, [(3, 0.75)], "a day without use is none");
+    use_up(4, 0.0).await.unwrap();
+    store.runs.delete(&id).await.unwrap();
+
+    assert_eq!(used(first, clock.now()).await, [(3, 0.75), (4, 0.0)]);
+    assert_eq!(used(clock.now(), clock.now()).await, [(4, 0.0)]);
+    let day = store.runs.used(&user(), first, first).await.unwrap()[0].0;
+    assert!(day <= first && first.millis_since(day) < 86_400_000 && day.as_millis() % 86_400_000 == 0);
+    assert!(store.runs.used(&fresh(), first, clock.now()).await.unwrap().is_empty());
+}

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use model::{GeneralAccess, Page, StorageKind, Timestamp};
+use model::{Clock as _, GeneralAccess, Page, StorageId, StorageKind, Timestamp};
 
-use super::fixtures::{fresh, given, numbered, shared, storage, user};
+use super::fixtures::{StoppedClock, fresh, given, items, numbered, shared, storage, user};
 use crate::{Noun, Reads, StorageChange, StorageFilter, Store, StoreError};
 
 pub async fn a_storage_is_found_by_id_and_by_name_in_any_case(store: &Store) {
@@ -161,4 +161,57 @@ pub async fn reads_are_counted_and_never_touch_the_time_of_change(store: &Store)
     assert_eq!((after.stats.read_count, after.stats.list_count, after.stats.head_item_read_count), (3, 5, 3));
     assert_eq!(after.modified_at, before.modified_at);
     assert!(after.accessed_at >= after.modified_at);
+}
+
+pub async fn unnamed_storages_expire_when_nobody_has_used_them_for_long(store: &Store, clock: &StoppedClock) {
+    let storages = &store.storages;
+    let made = |name, run| {
+        let mut new = storage(StorageKind::Dataset, name);
+        new.created_at = clock.now();
+        new.lives_with = run;
+        async move { storages.get_or_create(new).await.unwrap().storage.id }
+    };
+    let (idle, written, read) = (made(None, None).await, made(None, None).await, made(None, None).await);
+    let (named, of_run) = (made(Some("named"), None).await, made(None, Some(fresh())).await);
+    let there = |ids: &[StorageId]| {
+        let ids = ids.to_vec();
+        async move {
+            let mut found = Vec::new();
+            for id in ids {
+                found.push(storages.get(&id).await.unwrap().is_some());
+            }
+            found
+        }
+    };
+    const WEEK: i64 = 7 * 86_400_000;
+    let expire = async || {
+        let unused_since = clock.now().plus_millis(-WEEK);
+        while storages.expire(&user(), unused_since, 2).await.unwrap() {}
+    };
+
+    clock.advance_millis(WEEK - 1000);
+    expire().await;
+    assert_eq!(there(&[idle, written, read, named, of_run]).await, [true; 5], "not yet");
+    store.datasets.append(&written, items("{}")).await.unwrap();
+    storages.note_reads(&read, Reads { reads: 1, lists: 0, head_items: 0 });
+
+    clock.advance_millis(2000);
+    assert!(!storages.expire(&fresh(), clock.now(), 10).await.unwrap(), "another user's are another's");
+    expire().await;
+    assert_eq!(there(&[idle, written, read, named, of_run]).await, [false, true, true, true, true]);
+
+    clock.advance_millis(WEEK + 1000);
+    let renamed = StorageChange { name: Some(Some("kept".to_owned())), ..StorageChange::default() };
+    storages.update(&read, renamed).await.unwrap();
+    expire().await;
+    assert_eq!(there(&[written, read, named, of_run]).await, [false, true, true, true], "a name keeps a storage");
+
+    let unnamed = StorageChange { name: Some(None), ..StorageChange::default() };
+    storages.update(&read, unnamed).await.unwrap();
+    clock.advance_millis(WEEK - 1000);
+    expire().await;
+    assert_eq!(there(&[read]).await, [true], "its time began anew");
+    clock.advance_millis(2000);
+    expire().await;
+    assert_eq!(there(&[read, named]).await, [false, true]);
 }

@@ -1,6 +1,6 @@
 //! Users and tokens.
 
-use model::{GeneralAccess, Timestamp, Token, TokenId, User, UserId};
+use model::{GeneralAccess, Profile, Timestamp, Token, TokenId, User, UserId};
 
 use super::fixtures::fresh;
 use crate::{Noun, Store, StoreError};
@@ -14,6 +14,11 @@ fn user(username: &str, millis: i64) -> User {
         proxy_password: "proxy".to_owned(),
         run_access: GeneralAccess::FollowUserSetting,
         storage_access: GeneralAccess::Restricted,
+        profile: Profile::default(),
+        max_monthly_usage_usd: None,
+        data_retention_days: None,
+        max_memory_mbytes: None,
+        max_concurrent_runs: None,
     }
 }
 
@@ -91,7 +96,32 @@ pub async fn a_pair_of_user_and_actor_has_one_input_key(store: &Store) {
 
     let again = users.keep_input_key(&jane, &one, "d".to_owned()).await;
     assert!(matches!(again, Err(StoreError::NameTaken)));
-    for (user, actor, key) in [(jane, one, Some("a")), (jane, other, Some("b")), (john, one, Some("c")), (john, other, None)] {
+    for (user, actor, key) in
+        [(jane, one, Some("a")), (jane, other, Some("b")), (john, one, Some("c")), (john, other, None)]
+    {
         assert_eq!(users.input_key(&user, &actor).await.unwrap().as_deref(), key);
     }
+}
+
+pub async fn a_changed_user_is_seen_by_every_way_to_it(store: &Store) {
+    let jane = user("jane", 1);
+    store.users.create(jane.clone()).await.unwrap();
+    let laptop = token(jane.id, 1, 20);
+    store.users.create_token(laptop.clone()).await.unwrap();
+    store.users.token(&laptop.hash).await.unwrap().unwrap();
+
+    let change = |user: &mut User| {
+        user.profile.bio = Some("crawls".to_owned());
+        user.max_monthly_usage_usd = Some(0.1);
+        user.username = "joe".to_owned();
+    };
+    let changed = store.users.modify(&jane.id, Box::new(change)).await.unwrap();
+
+    assert_eq!((changed.profile.bio.as_deref(), changed.username.as_str()), (Some("crawls"), "jane"));
+    assert_eq!(*store.users.get(&jane.id).await.unwrap().unwrap(), *changed);
+    assert_eq!(*store.users.find("Jane").await.unwrap().unwrap(), *changed);
+    assert_eq!(*store.users.token(&laptop.hash).await.unwrap().unwrap().1, *changed);
+    assert_eq!(*store.users.list().await.unwrap()[0], *changed);
+    let nobody = store.users.modify(&fresh(), Box::new(|_: &mut User| {})).await;
+    assert!(matches!(nobody, Err(StoreError::NotFound(Noun::User))));
 }

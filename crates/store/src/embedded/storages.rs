@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use model::{Listed, Page, RunId, Storage, StorageCounters, StorageId, StorageKind, UserId, fold};
+use model::{Listed, Page, RunId, Storage, StorageCounters, StorageId, StorageKind, Timestamp, UserId, fold};
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
@@ -136,6 +136,35 @@ impl StorageStore for Storages {
         }
     }
 
+    async fn expire(&self, user: &UserId, unused_since: Timestamp, limit: u64) -> Result<bool, StoreError> {
+        // What was read lately was used, too.
+        flush_reads(&self.core).await?;
+        let (core, user) = (self.core.clone(), *user);
+        self.core
+            .db
+            .write(move |tx| {
+                let due = tx.all(
+                    "SELECT k, id FROM storage
+                     WHERE user_id = ?1 AND name IS NULL AND lives_with IS NULL AND deleted_at IS NULL
+                       AND coalesce(seen_at, created_at) < ?2
+                     ORDER BY coalesce(seen_at, created_at) LIMIT ?3",
+                    params![user.as_str(), unused_since.as_millis(), limit],
+                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+                )?;
+                let more = due.len() as u64 >= limit;
+                for (k, id) in due {
+                    let used_at = tx.counter_mut(k)?.accessed_at;
+                    if used_at >= unused_since {
+                        tx.run("UPDATE storage SET seen_at = ?2 WHERE k = ?1", [k, used_at.as_millis()])?;
+                    } else if let Some(id) = StorageId::parse(&id) {
+                        delete(&core, tx, k, id)?;
+                    }
+                }
+                Ok(more)
+            })
+            .await
+    }
+
     async fn of_run(&self, run: &RunId) -> Result<Vec<Arc<Storage>>, StoreError> {
         self.core.db.read(|connection| {
             let docs = connection.all(
@@ -177,15 +206,21 @@ pub(super) fn insert(core: &Arc<Core>, tx: &mut WriteTx<'_>, storage: Arc<Storag
     Ok(k)
 }
 
-/// Makes every storage that lives with a run invisible (`U8`).
+/// Makes every storage that lives with a run invisible, but for those that were given a name, which stay (`U8`, `U9`).
 pub(super) fn delete_of_run(core: &Arc<Core>, tx: &mut WriteTx<'_>, run: &RunId) -> Result<(), StoreError> {
     let storages =
         tx.all("SELECT k, id FROM storage WHERE lives_with = ?1 AND deleted_at IS NULL", [run.as_str()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
         })?;
     for (k, id) in storages {
-        if let Some(id) = StorageId::parse(&id) {
-            delete(core, tx, k, id)?;
+        let Some(id) = StorageId::parse(&id) else { continue };
+        match read(tx, &id)? {
+            Some(kept) if kept.storage.name.is_some() => {
+                let freed = Arc::new(Storage { lives_with: None, ..(*kept.storage).clone() });
+                tx.run("UPDATE storage SET lives_with = NULL, doc = ?2 WHERE k = ?1", params![k, doc(&freed)?])?;
+                cache_after_commit(core, tx, k, freed);
+            }
+            _ => delete(core, tx, k, id)?,
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::core::Core;
 use super::db::{Cache, Sql as _};
 use super::doc;
-use crate::{Noun, StoreError, UserStore};
+use crate::{Noun, StoreError, UserChange, UserStore};
 
 const CACHED_USERS: usize = 1024;
 const CACHED_TOKENS: usize = 16 * 1024;
@@ -24,7 +24,7 @@ pub(super) struct Users {
 #[derive(Debug)]
 struct Kept {
     users: Cache<UserId, Arc<User>>,
-    tokens: Cache<[u8; 32], (Arc<Token>, Arc<User>)>,
+    tokens: Cache<[u8; 32], Arc<Token>>,
 }
 
 impl Users {
@@ -89,6 +89,26 @@ impl UserStore for Users {
             .await
     }
 
+    async fn modify(&self, id: &UserId, change: UserChange) -> Result<Arc<User>, StoreError> {
+        let (id, kept) = (*id, self.kept.clone());
+        self.core
+            .db
+            .write_checked(0, move |tx| {
+                let read = "SELECT doc FROM user WHERE id = ?1";
+                let text: Option<String> = tx.one(read, [id.as_str()], |row| row.get(0))?;
+                let mut user: User = doc::read(&text.ok_or(StoreError::NotFound(Noun::User))?)?;
+                let fixed = (user.id, user.username.clone());
+                change(&mut user);
+                (user.id, user.username) = fixed;
+                tx.run("UPDATE user SET doc = ?2 WHERE id = ?1", params![id.as_str(), doc::write(&user)?])?;
+                let user = Arc::new(user);
+                let changed = user.clone();
+                tx.after_commit(move || kept.users.set(id, changed));
+                Ok(user)
+            })
+            .await
+    }
+
     async fn create_token(&self, token: Token) -> Result<(), StoreError> {
         let text = doc::write(&token)?;
         self.core
@@ -108,13 +128,13 @@ impl UserStore for Users {
     }
 
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<(Arc<Token>, Arc<User>)>, StoreError> {
-        self.kept.tokens.get_or_read(hash, || {
-            let read = "SELECT token.doc, user.doc FROM token JOIN user ON user.id = token.user_id WHERE hash = ?1";
-            let row = self.core.db.read(|connection| {
-                connection.one(read, [&hash[..]], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-            })?;
-            row.map(|(token, user)| Ok((Arc::new(doc::read(&token)?), Arc::new(doc::read(&user)?)))).transpose()
-        })
+        let token = self.kept.tokens.get_or_read(hash, || {
+            let read = "SELECT doc FROM token WHERE hash = ?1";
+            let row = self.core.db.read(|connection| connection.one(read, [&hash[..]], |row| row.get(0)))?;
+            row.map(|text: String| doc::read(&text).map(Arc::new)).transpose()
+        })?;
+        let Some(token) = token else { return Ok(None) };
+        Ok(self.user(&token.user_id)?.map(|user| (token, user)))
     }
 
     async fn tokens(&self, user: &UserId) -> Result<Vec<Arc<Token>>, StoreError> {

@@ -7,7 +7,7 @@ use model::{EndCause, JobStatus, Run, Storage, StorageId};
 use serde_json::json;
 
 use crate::testing::{TestEngine, start};
-use crate::{EngineError, RunOptionsGiven, charged_usd};
+use crate::{EngineError, RunOptionsGiven};
 
 /// Starts a run of an Actor that is paid per event.
 async fn paid_run(test: &TestEngine, budget: Option<f64>, memory: i64) -> std::sync::Arc<Run> {
@@ -67,7 +67,7 @@ async fn charges_are_counted_once_for_each_key() {
     test.ended(&run.id).await;
     test.engine.charge_run(&run.id, "page", 1, "late").await.unwrap();
     assert_eq!(count().await, 6, "CHG-7");
-    assert!((charged_usd(&*test.stored(&run.id).await) - (6.0 * 0.25 + 0.01)).abs() < 1e-9);
+    assert!((test.stored(&run.id).await.charged_usd() - (6.0 * 0.25 + 0.01)).abs() < 1e-9);
 }
 
 #[tokio::test(start_paused = true)]

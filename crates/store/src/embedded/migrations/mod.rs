@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0002_queues.sql"),
     include_str!("0003_jobs.sql"),
     include_str!("0004_input_keys.sql"),
+    include_str!("0005_usage.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{Listed, Origin, Page, Run, RunId, Storage, Timestamp};
+use model::{JobStatus, Listed, Origin, Page, Run, RunId, Storage, Timestamp, Used, UserId};
 use rusqlite::{Connection, params};
 
 use super::core::Core;
@@ -15,6 +15,8 @@ use super::jobs::{Jobs, status_code};
 use super::records::Prepared;
 use super::{doc, logs, queues, storages};
 use crate::{JobLog, NewRecord, Noun, RunChange, RunFilter, RunStore, StoreError};
+
+const DAY_MILLIS: i64 = 86_400_000;
 
 /// The runs of an embedded store.
 #[derive(Debug)]
@@ -144,6 +146,39 @@ impl RunStore for Runs {
         Ok(())
     }
 
+    async fn used(&self, user: &UserId, from: Timestamp, to: Timestamp) -> Result<Vec<(Timestamp, Used)>, StoreError> {
+        let (first, last) = (day_of(from), day_of(to));
+        let read = "SELECT day, doc FROM usage_day WHERE user_id = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day";
+        let rows: Vec<(i64, String)> = self.core().db.read(|connection| {
+            connection.all(read, params![user.as_str(), first, last], |row| Ok((row.get(0)?, row.get(1)?)))
+        })?;
+        rows.iter().map(|(day, text)| Ok((Timestamp::from_millis(day * DAY_MILLIS), doc::read(text)?))).collect()
+    }
+
+    async fn old(
+        &self,
+        user: &UserId,
+        started_before: Timestamp,
+        keep: u64,
+        limit: u64,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let newest = RunFilter { user: Some(*user), ..RunFilter::default() };
+        let finished = RunFilter {
+            statuses: JobStatus::ALL.into_iter().filter(|status| status.is_terminal()).collect(),
+            started_before: Some(started_before),
+            ..newest.clone()
+        };
+        self.core().db.snapshot(|connection| {
+            let kept = list::page(&self.jobs, connection, &newest, Page { offset: 0, limit: keep, desc: true })?;
+            let kept: Vec<RunId> = kept.iter().map(|run| run.id).collect();
+            let page = Page { offset: 0, limit: limit.saturating_add(keep), desc: false };
+            let old = list::page(&self.jobs, connection, &finished, page)?;
+            let mut ids: Vec<RunId> = old.iter().map(|run| run.id).filter(|id| !kept.contains(id)).collect();
+            ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            Ok(ids)
+        })
+    }
+
     async fn live(&self) -> Result<Vec<Arc<Run>>, StoreError> {
         self.core()
             .db
@@ -181,6 +216,7 @@ fn insert(tx: &WriteTx<'_>, run: &Run) -> Result<(), StoreError> {
         ],
     )?;
     count(tx, run, 1)?;
+    note_use(tx, &run.user_id, &run.used())?;
     tx.run(
         "UPDATE actor SET total_runs = total_runs + 1, last_run_at = max(coalesce(last_run_at, ?2), ?2) WHERE id = ?1",
         params![run.actor_id.as_str(), run.started_at.as_millis()],
@@ -200,6 +236,11 @@ fn modify(
     if !change(&mut changed) {
         return Ok((Arc::new(run), false));
     }
+    let (before, after) = (run.used(), changed.used());
+    if before != after {
+        let events_usd = (after.events_usd - before.events_usd).max(0.0);
+        note_use(tx, &changed.user_id, &Used { usage: after.usage.since(&before.usage), events_usd })?;
+    }
     let text = doc::write(&changed)?;
     if (changed.status, changed.actor_id, changed.started_at) == (run.status, run.actor_id, run.started_at) {
         // The usual change touches no index.
@@ -213,6 +254,25 @@ fn modify(
         count(tx, &changed, 1)?;
     }
     Ok((cache_after_commit(jobs, tx, changed), true))
+}
+
+/// Adds to what a user used today.
+fn note_use(tx: &WriteTx<'_>, user: &UserId, used: &Used) -> Result<(), StoreError> {
+    if *used == Used::default() {
+        return Ok(());
+    }
+    let day = day_of(tx.now());
+    let read = "SELECT doc FROM usage_day WHERE user_id = ?1 AND day = ?2";
+    let text: Option<String> = tx.one(read, params![user.as_str(), day], |row| row.get(0))?;
+    let mut sum: Used = text.map(|text| doc::read(&text)).transpose()?.unwrap_or_default();
+    sum.add(used);
+    let write = "INSERT OR REPLACE INTO usage_day (user_id, day, doc) VALUES (?1, ?2, ?3)";
+    tx.run(write, params![user.as_str(), day, doc::write(&sum)?])?;
+    Ok(())
+}
+
+fn day_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(DAY_MILLIS)
 }
 
 /// Counts a run in or out.
