@@ -57,13 +57,16 @@ test('limits are read and set', async () => {
 
 test('usage is told by day and service, also of months without any', async () => {
     const usage = await server.client.user().monthlyUsage();
-    const former = await server.client.user().monthlyUsage('2020-02-14');
+    // The client has no way to ask for another month.
+    const headers = { authorization: `Bearer ${server.token}` };
+    const { data: former } = await (await fetch(`${server.url}/v2/users/me/usage/monthly?date=2020-02-14`, { headers })).json();
 
     assert.ok(Array.isArray(usage.dailyServiceUsages));
+    assert.ok(new Date(usage.usageCycle.startAt) <= new Date());
     assert.deepEqual(former.monthlyServiceUsage, {});
     assert.deepEqual(former.dailyServiceUsages, []);
     assert.equal(former.totalUsageCreditsUsdAfterVolumeDiscount, 0);
-    assert.equal(new Date(former.usageCycle.endAt).toISOString(), '2020-02-29T23:59:59.999Z');
+    assert.equal(former.usageCycle.endAt, '2020-02-29T23:59:59.999Z');
 });
 
 test('a scoped token does what it was made for, and one that has ended nothing', async () => {
