@@ -43,6 +43,10 @@ pub struct EngineConfig {
     pub user_concurrent_runs: Option<u32>,
     /// Days that runs and unnamed storages are kept, where the account says nothing; for ever if `None` (`RET-1`).
     pub retention_days: Option<u32>,
+    /// Seconds after which a build is stopped (`BLD-4`).
+    pub build_timeout_secs: u64,
+    /// The ways on which sources are fetched from Git repositories, by the words that Git has for them.
+    pub git_protocols: Vec<String>,
     /// Where sources are unpacked for builds. Must stay the same over restarts, since builds go on meanwhile.
     pub work_dir: PathBuf,
     /// The forward proxy that runs are told of.
@@ -75,6 +79,8 @@ impl Default for EngineConfig {
             user_memory_mbytes: None,
             user_concurrent_runs: None,
             retention_days: None,
+            build_timeout_secs: 1800,
+            git_protocols: ["https", "http", "ssh", "git", "file"].map(str::to_owned).to_vec(),
             work_dir: std::env::temp_dir().join("playhouse-work"),
             proxy: None,
             prices: Prices::default(),

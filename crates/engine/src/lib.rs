@@ -22,6 +22,7 @@ mod live;
 mod supervision;
 
 mod builds;
+mod outbound;
 mod runs;
 
 // What is seen of them
@@ -41,5 +42,6 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use events::EventStream;
 pub use limits::{Held, LimitsChange};
+pub use outbound::is_forbidden;
 pub use rights::Subject;
 pub use runs::{Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};

@@ -27,6 +27,7 @@ pub mod members;
 pub mod memory_expression;
 pub mod pricing;
 mod run;
+mod source_address;
 mod usage;
 
 // What is kept
@@ -60,6 +61,7 @@ pub use run::{
     RunOptions, RunStats, RunStorages, StartedBy, TOKEN_GRACE_SECS,
 };
 pub use scope::{Grant, InvalidGrant, RunsMay, Scope, ScopeKind, TokenScope};
+pub use source_address::{AddressError, GitAddress, masked_url, without_credentials};
 pub use storage::{MAX_JSON_BODY, Storage, StorageCounters, StorageKind, StorageStats};
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};
 pub use usage::{Prices, RunUsage, RunUsageUsd, Used};

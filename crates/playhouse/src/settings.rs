@@ -48,6 +48,14 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_RETENTION_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub retention_days: Option<u32>,
 
+    /// Seconds after which a build is stopped [default: 1800]
+    #[arg(long, env = "PLAYHOUSE_BUILD_TIMEOUT_SECS", value_name = "SECS")]
+    pub build_timeout_secs: Option<u64>,
+
+    /// Ways on which sources are fetched from Git repositories [default: https,http,ssh,git,file]
+    #[arg(long, env = "PLAYHOUSE_GIT_PROTOCOLS", value_name = "NAMES", value_delimiter = ',')]
+    pub git_protocols: Option<Vec<String>>,
+
     /// Password of the web pages; needed to listen on anything but loopback
     #[arg(long, env = "PLAYHOUSE_CONSOLE_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub console_password: Option<String>,
@@ -94,6 +102,8 @@ impl Settings {
             user_memory_mbytes: self.user_memory_mbytes.or(file.user_memory_mbytes),
             user_concurrent_runs: self.user_concurrent_runs.or(file.user_concurrent_runs),
             retention_days: self.retention_days.or(file.retention_days),
+            build_timeout_secs: self.build_timeout_secs.or(file.build_timeout_secs),
+            git_protocols: self.git_protocols.or(file.git_protocols),
             console_password: self.console_password.or(file.console_password),
             log_format: self.log_format.or(file.log_format),
             log: self.log.or(file.log),

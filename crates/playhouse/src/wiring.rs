@@ -60,7 +60,10 @@ pub async fn open(
     let store = EmbeddedStore::open(data_dir.path(), options).await.context("cannot open the store")?;
     let driver = driver.await?.context("cannot start the process driver")?;
     let port = addresses.local.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_PORT);
+    let defaults = EngineConfig::default();
     let config = EngineConfig {
+        build_timeout_secs: settings.build_timeout_secs.unwrap_or(defaults.build_timeout_secs),
+        git_protocols: settings.git_protocols.clone().unwrap_or(defaults.git_protocols.clone()),
         api_url: addresses.local.clone(),
         public_url: addresses.public.clone(),
         console_url: addresses.public.clone(),
@@ -70,7 +73,7 @@ pub async fn open(
         retention_days: settings.retention_days,
         proxy: Some(engine::ProxyEnv { host: "127.0.0.1".to_owned(), port }),
         work_dir: data_dir.path().join("work"),
-        ..EngineConfig::default()
+        ..defaults
     };
     let secret = data_dir.secret(&SystemRandom)?;
     let parts = Parts { store, driver: Arc::new(driver), clock, random, secret, config };

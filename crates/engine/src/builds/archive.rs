@@ -8,6 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use tokio_util::sync::CancellationToken;
 
 use crate::builds::paths::{inside, resolve};
 
@@ -44,11 +45,18 @@ pub(crate) enum ArchiveError {
     TooLarge(u64),
     #[error("cannot write {0:?}: {1}")]
     Write(String, #[source] io::Error),
+    #[error("the work was stopped")]
+    Stopped,
 }
 
-/// Unpacks `archive` into the empty directory `root` and tells how many files it held.
-pub(crate) fn unpack(archive: &mut File, root: &Path, bounds: Bounds) -> Result<usize, ArchiveError> {
-    let mut unpacker = Unpacker { root, bounds, entries: 0, bytes: 0, files: 0, links: Vec::new() };
+/// Unpacks `archive` into the empty directory `root`, unless it is stopped, and tells how many files it held.
+pub(crate) fn unpack(
+    archive: &mut File,
+    root: &Path,
+    bounds: Bounds,
+    stop: &CancellationToken,
+) -> Result<usize, ArchiveError> {
+    let mut unpacker = Unpacker { root, bounds, stop, entries: 0, bytes: 0, files: 0, links: Vec::new() };
     let mut magic = [0; 512];
     let mut read = 0;
     while read < magic.len() {
@@ -61,12 +69,12 @@ pub(crate) fn unpack(archive: &mut File, root: &Path, bounds: Bounds) -> Result<
     match &magic[..read] {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => unpacker.zip(archive)?,
         [0x1f, 0x8b, ..] => {
-            look_through(MultiGzDecoder::new(BufReader::new(&mut *archive)), bounds)?;
+            look_through(MultiGzDecoder::new(BufReader::new(&mut *archive)), bounds, stop)?;
             archive.seek(SeekFrom::Start(0)).map_err(damaged)?;
             unpacker.tar(MultiGzDecoder::new(BufReader::new(archive)))?;
         }
         header if header.len() == 512 && &header[257..262] == b"ustar" => {
-            look_through(BufReader::new(&mut *archive), bounds)?;
+            look_through(BufReader::new(&mut *archive), bounds, stop)?;
             archive.seek(SeekFrom::Start(0)).map_err(damaged)?;
             unpacker.tar(BufReader::new(archive))?;
         }
@@ -76,9 +84,11 @@ pub(crate) fn unpack(archive: &mut File, root: &Path, bounds: Bounds) -> Result<
     Ok(unpacker.files)
 }
 
-/// Refuses a tar file whose long names and extended headers would fill memory, for they are read whole.
-fn look_through(archive: impl Read, bounds: Bounds) -> Result<(), ArchiveError> {
+/// Refuses a tar file whose long names and extended headers would fill memory, for they are read whole, or whose entries
+/// would take for ever to pass over.
+fn look_through(archive: impl Read, bounds: Bounds, stop: &CancellationToken) -> Result<(), ArchiveError> {
     let mut archive = tar::Archive::new(archive);
+    let mut bytes = 0_u64;
     for (index, entry) in archive.entries().map_err(damaged)?.raw(true).enumerate() {
         let entry = entry.map_err(damaged)?;
         let kind = entry.header().entry_type();
@@ -92,8 +102,12 @@ fn look_through(archive: impl Read, bounds: Bounds) -> Result<(), ArchiveError> 
         if index / 3 > bounds.entries {
             return Err(ArchiveError::TooManyEntries(bounds.entries));
         }
-        if entry.size() > bounds.bytes {
+        bytes = bytes.saturating_add(entry.size());
+        if bytes > bounds.bytes.saturating_add(MAX_HEADER) {
             return Err(ArchiveError::TooLarge(bounds.bytes));
+        }
+        if stop.is_cancelled() {
+            return Err(ArchiveError::Stopped);
         }
     }
     Ok(())
@@ -102,6 +116,7 @@ fn look_through(archive: impl Read, bounds: Bounds) -> Result<(), ArchiveError> 
 struct Unpacker<'a> {
     root: &'a Path,
     bounds: Bounds,
+    stop: &'a CancellationToken,
     entries: usize,
     bytes: u64,
     files: usize,
@@ -265,6 +280,9 @@ impl Unpacker<'_> {
     }
 
     fn book(&mut self, bytes: u64) -> Result<(), ArchiveError> {
+        if self.stop.is_cancelled() {
+            return Err(ArchiveError::Stopped);
+        }
         self.bytes += bytes;
         if self.bytes > self.bounds.bytes { Err(ArchiveError::TooLarge(self.bounds.bytes)) } else { Ok(()) }
     }
@@ -329,7 +347,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(archive).unwrap();
         file.seek(SeekFrom::Start(0)).unwrap();
-        let result = unpack(&mut file, &root, bounds);
+        let result = unpack(&mut file, &root, bounds, &CancellationToken::new());
         let outside = fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(outside, 1, "nothing is written outside");
         (directory, result)

@@ -9,10 +9,13 @@ use serde_json::value::{RawValue, to_raw_value};
 /// Built for Actors that have no Dockerfile (`SRC-4`).
 const DEFAULT_DOCKERFILE: &str = "\
 FROM apify/actor-node:24
-COPY --chown=myuser:myuser package*.json ./
+ARG ACTOR_PATH_IN_DOCKER_CONTEXT=.
+COPY --chown=myuser:myuser ${ACTOR_PATH_IN_DOCKER_CONTEXT}/package*.json ./
 RUN npm --quiet set progress=false && npm install --only=prod --no-optional
-COPY --chown=myuser:myuser . ./
+COPY --chown=myuser:myuser ${ACTOR_PATH_IN_DOCKER_CONTEXT}/ ./
 ";
+/// What messages call it.
+const BUILT_IN: &str = "built-in Dockerfile";
 /// No Dockerfile is larger.
 const MAX_DOCKERFILE: u64 = 1 << 20;
 
@@ -31,13 +34,21 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    /// Reads the Actor in the directory `root`. Blocks.
-    pub(crate) fn read(root: &Path) -> Result<Self, String> {
-        let definition = ActorDefinition::read(&Directory(root)).map_err(|error| error.to_string())?;
-        let context = definition.docker_context("").map_err(|error: ActorJsonError| error.to_string())?;
+    /// Reads the Actor whose root is the directory `actor` of the source in `root`; `""` is all of it. Blocks.
+    pub(crate) fn read(root: &Path, actor: &str) -> Result<Self, String> {
+        let actor_root = root.join(actor);
+        let definition = ActorDefinition::read(&Directory(&actor_root)).map_err(|error| error.to_string())?;
+        let context = definition.docker_context(actor).map_err(|error: ActorJsonError| error.to_string())?;
         let (dockerfile_name, dockerfile) = match &definition.dockerfile {
-            Dockerfile::BuiltIn => ("built-in Dockerfile".to_owned(), DEFAULT_DOCKERFILE.to_owned()),
-            Dockerfile::File(path) => (path.clone(), read_dockerfile(root, path)?),
+            Dockerfile::BuiltIn => (BUILT_IN.to_owned(), DEFAULT_DOCKERFILE.to_owned()),
+            Dockerfile::File(path) => {
+                // Seen from the context, where its own list of ignored files is looked for.
+                let name = match context.actor_path.as_str() {
+                    "." => path.clone(),
+                    below => format!("{below}/{path}"),
+                };
+                (name, read_dockerfile(&actor_root, path)?)
+            }
         };
         Ok(Self {
             json: to_raw_value(&definition.json).map_err(|error| error.to_string())?,
@@ -48,6 +59,11 @@ impl Definition {
             context: root.join(context.directory),
             actor_path: context.actor_path,
         })
+    }
+
+    /// Whether there is nothing to build: no Dockerfile, and nothing that the built-in one could start.
+    pub(crate) fn is_empty(&self, root: &Path, actor: &str) -> bool {
+        self.dockerfile_name == BUILT_IN && !root.join(actor).join("package.json").is_file()
     }
 }
 

@@ -4,6 +4,8 @@ mod abort;
 mod archive;
 mod definition;
 mod delete;
+mod git;
+mod links;
 mod live;
 mod paths;
 mod resolve;
@@ -12,6 +14,8 @@ mod start;
 mod supervise;
 mod view;
 
+#[cfg(test)]
+mod fetch_tests;
 #[cfg(test)]
 mod tests;
 

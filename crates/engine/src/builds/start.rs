@@ -42,6 +42,7 @@ impl Engine {
         let (id, now) = (BuildId::random(self.random()), self.now());
         let (actor_id, user_id, source_kind) = (actor.id, caller.user.id, version.source.kind().to_owned());
         let version_number = version.version_number.clone();
+        let timeout_secs = self.inner.config.build_timeout_secs;
         let tag = start.tag.or(version.build_tag).filter(|tag| !tag.is_empty());
         let make = Box::new(move |number: u32| Build {
             id,
@@ -55,6 +56,7 @@ impl Engine {
             options: BuildOptions {
                 use_cache: start.use_cache,
                 beta_packages: start.beta_packages,
+                timeout_secs,
                 ..BuildOptions::default()
             },
             tag,

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use drivers::{BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Observed};
-use model::{Actor, Build, BuildStats, JobEvent, JobStatus, TaggedBuild, Timestamp, parse_build_number, step};
+use model::{Actor, Build, BuildStats, JobEvent, JobStatus, Source, TaggedBuild, Timestamp, parse_build_number, step};
 use serde_json::{Value, json};
 use store::JobLog;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admission::Admitted;
 use crate::builds::definition::Definition;
 use crate::builds::live::{LiveBuild, job_of};
-use crate::builds::source::blocking;
+use crate::builds::source::{STOPPED, blocking, git_address};
 use crate::runs::{compute_units, limits};
 use crate::supervision::{Backoff, is_passing};
 use crate::{Engine, EngineError};
@@ -86,21 +87,75 @@ impl Supervisor {
             let build = self.live.state();
             match build.status {
                 status if status.is_terminal() => break,
-                JobStatus::Ready => self.start(&build).await,
+                JobStatus::Ready => self.begin().await,
+                // What the source says of the Actor is written down once the driver has the build.
+                _ if build.actor_definition.is_none() => self.prepare(&build).await,
                 _ => self.watch(&build).await,
             }
         }
         self.clean_up().await;
     }
 
-    async fn start(&mut self, build: &Build) {
+    /// Lets the build begin when its turn has come.
+    async fn begin(&mut self) {
         if !self.wait_for_turn().await {
             return;
         }
-        match self.prepare_and_start(build).await {
-            Ok(definition) => self.note_started(definition).await,
-            Err(reason) => self.note_end(BuildEnd::cannot_start(&reason)).await,
+        self.insist(|build, _| {
+            let (status, _) = step(build.status, JobEvent::Started).map_err(|_| EngineError::JobFinished)?;
+            build.status = status;
+            Ok(true)
+        })
+        .await;
+        self.engine.crash_point("build begun").await;
+    }
+
+    /// Lays out the source and hands the build to the driver. Both end at once when the build is to end.
+    async fn prepare(&mut self, build: &Build) {
+        if self.is_taken_up && self.admitted.is_none() {
+            self.admitted = self.engine.inner.admission.building();
         }
+        let deadline = self.deadline(build);
+        let stop = CancellationToken::new();
+        // So that nothing goes on if the engine ends meanwhile.
+        let _guard = stop.clone().drop_guard();
+        let result = {
+            let work = self.prepare_and_start(build, &stop);
+            tokio::pin!(work);
+            loop {
+                let status = self.live.state().status;
+                if status == JobStatus::Running && deadline <= self.engine.now() {
+                    self.insist(pass_deadline).await;
+                    continue;
+                }
+                if status != JobStatus::Running {
+                    stop.cancel();
+                }
+                tokio::select! {
+                    result = &mut work => break result,
+                    () = self.live.changed() => {}
+                    () = self.engine.sleep_until(deadline), if status == JobStatus::Running => {}
+                }
+            }
+        };
+        match result {
+            Ok(definition) => self.note_started(definition).await,
+            Err(reason) => {
+                let ending = match self.live.state().status {
+                    JobStatus::Running => BuildEnd::cannot_start(&reason),
+                    JobStatus::TimingOut => BuildEnd { message: timed_out(build), ..BuildEnd::cannot_start(&reason) },
+                    _ => BuildEnd { event: JobEvent::CannotStart, ..BuildEnd::aborted() },
+                };
+                self.note_end(ending).await;
+            }
+        }
+    }
+
+    /// When the build has to be stopped (`BLD-4`). One that was waiting or taken up counts from here, so that none is
+    /// stopped for what it did not use.
+    fn deadline(&mut self, build: &Build) -> Timestamp {
+        let secs = i64::try_from(build.options.timeout_secs).unwrap_or(i64::MAX);
+        *self.deadline.get_or_insert(self.engine.now().plus_secs(secs))
     }
 
     /// Waits until another build may start; an abort ends the wait.
@@ -122,20 +177,45 @@ impl Supervisor {
         self.live.state().status == JobStatus::Ready
     }
 
-    async fn prepare_and_start(&self, build: &Build) -> Result<Definition, String> {
+    async fn prepare_and_start(&self, build: &Build, stop: &CancellationToken) -> Result<Definition, String> {
         let root = self.directory();
+        let source = self.engine.inner.store.builds.source(&build.id).await;
+        let source = source.map_err(|error| format!("the store failed: {error}"))?;
+        let source = source.ok_or("its source is gone")?;
         let is_started = self.is_taken_up && self.engine.observe(&job_of(&build.id)).await != Observed::Unknown;
         if !is_started {
-            self.lay_out(build, &root).await?;
+            self.lay_out(build, &source, &root, stop).await?;
         }
-        let definition = blocking(move || Definition::read(&root)).await?;
+        let actor = git_address(&source)?.map(|address| address.directory).unwrap_or_default();
+        let is_fetched = !matches!(source, Source::SourceFiles { .. });
+        let definition = blocking(move || {
+            let definition = Definition::read(&root, &actor)?;
+            if is_fetched && definition.is_empty(&root, &actor) {
+                return Err(
+                    "the source has no Dockerfile, neither .actor/Dockerfile nor Dockerfile, and no package.json \
+                            for the built-in one to start"
+                        .to_owned(),
+                );
+            }
+            Ok(definition)
+        })
+        .await?;
+        if stop.is_cancelled() {
+            return Err(STOPPED.to_owned());
+        }
         if !is_started {
             self.hand_to_driver(build, &definition).await?;
         }
         Ok(definition)
     }
 
-    async fn lay_out(&self, build: &Build, root: &PathBuf) -> Result<(), String> {
+    async fn lay_out(
+        &self,
+        build: &Build,
+        source: &Source,
+        root: &PathBuf,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
         let cannot = |error: std::io::Error| format!("cannot make the directory of the build: {error}");
         if let Err(error) = tokio::fs::remove_dir_all(root).await
             && error.kind() != std::io::ErrorKind::NotFound
@@ -143,10 +223,7 @@ impl Supervisor {
             return Err(cannot(error));
         }
         tokio::fs::create_dir_all(root).await.map_err(cannot)?;
-        let source = self.engine.inner.store.builds.source(&build.id).await;
-        let source = source.map_err(|error| format!("the store failed: {error}"))?;
-        let source = source.ok_or("its source is gone")?;
-        let done = self.engine.lay_out(build, source, root).await?;
+        let done = self.engine.lay_out(build, source, root, stop).await?;
         self.engine.say(&self.log, &done).await;
         Ok(())
     }
@@ -190,25 +267,18 @@ impl Supervisor {
         })
     }
 
-    /// Writes down that the build runs, with what its source says of the Actor (`BLD-7`).
+    /// Writes down that the driver has the build, with what its source says of the Actor (`BLD-7`).
     async fn note_started(&self, definition: Definition) {
         let definition = Arc::new(definition);
         let id = self.live.state().id;
-        let is_done = self
-            .insist(move |build, _| {
-                let (status, _) = step(build.status, JobEvent::Started).map_err(|_| EngineError::JobFinished)?;
-                build.status = status;
-                build.actor_definition = Some(definition.json.clone());
-                build.input_schema.clone_from(&definition.input_schema);
-                build.readme.clone_from(&definition.readme);
-                Ok(true)
-            })
-            .await;
-        if is_done {
-            info!(build.id = %id, "Started build {id}");
-        } else {
-            self.engine.kill(&job_of(&id)).await;
-        }
+        self.insist(move |build, _| {
+            build.actor_definition = Some(definition.json.clone());
+            build.input_schema.clone_from(&definition.input_schema);
+            build.readme.clone_from(&definition.readme);
+            Ok(true)
+        })
+        .await;
+        info!(build.id = %id, "Started build {id}");
     }
 
     async fn watch(&mut self, build: &Build) {
@@ -216,9 +286,7 @@ impl Supervisor {
             self.admitted = self.engine.inner.admission.building();
         }
         let job = job_of(&build.id);
-        let secs = i64::try_from(build.options.timeout_secs).unwrap_or(i64::MAX);
-        // A build that was waiting or taken up counts from here, so that none is stopped for what it did not use.
-        let deadline = *self.deadline.get_or_insert(self.engine.now().plus_secs(secs));
+        let deadline = self.deadline(build);
         let engine = self.engine.clone();
         let exit = engine.exit_of(&job);
         tokio::pin!(exit);
@@ -229,13 +297,7 @@ impl Supervisor {
                 return;
             }
             if status == JobStatus::Running && deadline <= self.engine.now() {
-                self.insist(|build, _| {
-                    let (status, _) =
-                        step(build.status, JobEvent::DeadlinePassed).map_err(|_| EngineError::JobFinished)?;
-                    build.status = status;
-                    Ok(true)
-                })
-                .await;
+                self.insist(pass_deadline).await;
                 continue;
             }
             if status != JobStatus::Running && !is_killed {
@@ -255,9 +317,7 @@ impl Supervisor {
         let failed = |message: String| (JobEvent::Exited { success: false }, message, None);
         let (event, message, image) = match (&exit.cause, build.status) {
             (_, JobStatus::Aborting) => failed(BuildEnd::aborted().message),
-            (_, JobStatus::TimingOut) => {
-                failed(format!("Build exceeded its timeout of {} seconds.", build.options.timeout_secs))
-            }
+            (_, JobStatus::TimingOut) => failed(timed_out(&build)),
             (ExitCause::Exited, _) if exit.code == Some(0) => match self.image().await {
                 Some(image) => (JobEvent::Exited { success: true }, "Build finished.".to_owned(), Some(image)),
                 None => failed("Build failed: it left no image.".to_owned()),
@@ -366,6 +426,17 @@ impl Supervisor {
     fn directory(&self) -> PathBuf {
         self.engine.inner.config.work_dir.join(format!("build-{}", self.live.state().id))
     }
+}
+
+/// Takes a build whose time is up to `TIMING-OUT`.
+fn pass_deadline(build: &mut Build, _: Option<&mut Actor>) -> Result<bool, EngineError> {
+    let (status, _) = step(build.status, JobEvent::DeadlinePassed).map_err(|_| EngineError::JobFinished)?;
+    build.status = status;
+    Ok(true)
+}
+
+fn timed_out(build: &Build) -> String {
+    format!("Build exceeded its timeout of {} seconds.", build.options.timeout_secs)
 }
 
 /// Writes the ending into the build, but for its status.
