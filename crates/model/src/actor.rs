@@ -109,6 +109,9 @@ pub struct ActorStats {
     pub total_runs: u64,
     /// When the last run was started.
     pub last_run_started_at: Option<Timestamp>,
+    /// Users who have ever run it (`STO-1`).
+    #[serde(default)]
+    pub total_users: u64,
 }
 
 /// What a run's token may do.

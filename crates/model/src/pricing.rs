@@ -63,6 +63,11 @@ impl PricingInfo {
         (self.pricing_model == "PAY_PER_EVENT").then_some(&per_event.actor_charge_events)
     }
 
+    /// The pricing model in force at `now`; Actors without prices are `FREE` (`STO-1`).
+    pub fn model_in_force(entries: &[Self], now: Timestamp) -> &str {
+        Self::in_force(entries, now).map_or("FREE", |entry| &entry.pricing_model)
+    }
+
     /// The entry in force at `now`: the newest that has started (`CHG-12`).
     pub fn in_force(entries: &[Self], now: Timestamp) -> Option<&Self> {
         entries.iter().filter(|entry| entry.started_at <= now).max_by_key(|entry| entry.started_at)

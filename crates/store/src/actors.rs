@@ -34,8 +34,14 @@ pub trait ActorStore: Send + Sync + std::fmt::Debug {
         page: Page,
     ) -> Result<Listed<(Arc<Actor>, ActorStats)>, StoreError>;
 
-    /// Every public Actor, oldest first (`STO-1`).
-    async fn public(&self) -> Result<Vec<(Arc<Actor>, ActorStats)>, StoreError>;
+    /// A page of the public Actors that are wanted, in an order in which none is twice and none is missed (`STO-1`). Prices
+    /// are those in force at `now`.
+    async fn front(
+        &self,
+        wanted: FrontFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Listed<(Arc<Actor>, ActorStats)>, StoreError>;
 
     /// Changes an Actor in one transaction: `change` sees the newest state and says whether to keep what it made of it.
     /// It may be called again if the backend has to repeat the transaction.
@@ -70,6 +76,35 @@ pub trait ActorStore: Send + Sync + std::fmt::Debug {
 
     /// Replaces all versions at once (`ACT-2`).
     async fn replace_versions(&self, id: &ActorId, versions: Vec<Version>, now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// Which public Actors to show, and how (`STO-1`). Every condition that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrontFilter {
+    /// Words that name, title, description, user name or README must hold, each at least as the beginning of one.
+    pub search: Option<String>,
+    /// A category.
+    pub category: Option<String>,
+    /// The owner.
+    pub user: Option<UserId>,
+    /// The pricing model in force, `FREE` if there is none.
+    pub pricing_model: Option<String>,
+    /// The order.
+    pub order: FrontOrder,
+}
+
+/// The order of the store front.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FrontOrder {
+    /// What was searched for in name or title first, then in other short texts, then in the README; the popular ones first.
+    #[default]
+    Relevance,
+    /// Those with the most users first, then those with the most runs.
+    Popularity,
+    /// The youngest first.
+    Newest,
+    /// Those changed last first.
+    LastUpdate,
 }
 
 /// Changes an Actor; returns whether the change is to be kept.

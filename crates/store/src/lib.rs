@@ -21,7 +21,7 @@ mod users;
 
 use std::sync::Arc;
 
-pub use actors::{ActorChange, ActorStore, VersionChange};
+pub use actors::{ActorChange, ActorStore, FrontFilter, FrontOrder, VersionChange};
 pub use builds::{BuildChange, BuildFilter, BuildStore};
 pub use datasets::{DatasetStore, ItemChunk, ItemChunks, PackedItems, Window};
 pub use error::{Noun, StoreError};

@@ -68,7 +68,7 @@ async fn list(State(app): State<App>, Auth(caller): Auth, Query(list): Query<Lis
     let found = app.store().actors.list(&caller.user.id, list.only_own, list.by_last_run, list.page).await?;
     let mut items = Vec::with_capacity(found.items.len());
     for (actor, stats) in found.items {
-        items.push(ActorItem::new(&actor, username(&app, &actor).await?, stats));
+        items.push(ActorItem::new(&actor, username(&app, &actor).await?, stats, app.now()));
     }
     Ok(wire::ok(&ListPage::new(list.page, model::Listed { total: found.total, items })))
 }
@@ -193,7 +193,7 @@ async fn answer(app: &App, actor: &Actor, own: bool, status: StatusCode) -> Resu
     let username = username(app, actor).await?;
     let stats = app.store().actors.stats(&actor.id).await?;
     let versions = app.store().actors.versions(&actor.id).await?;
-    Ok(wire::data(status, &ActorBody::new(actor, &username, stats, &versions, own)))
+    Ok(wire::data(status, &ActorBody::new(actor, &username, stats, &versions, own, app.now())))
 }
 
 /// The name of an Actor's owner.

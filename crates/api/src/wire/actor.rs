@@ -57,6 +57,7 @@ impl<'a> ActorBody<'a> {
         stats: ActorStats,
         versions: &'a [Version],
         own: bool,
+        now: Timestamp,
     ) -> Self {
         let show_source = own || !actor.is_source_code_hidden;
         let version =
@@ -76,7 +77,7 @@ impl<'a> ActorBody<'a> {
             actor_permission_level: actor.actor_permission_level,
             created_at: actor.created_at,
             modified_at: actor.modified_at,
-            stats: StatsBody::new(stats),
+            stats: StatsBody::new(stats, now),
             versions: versions.iter().map(version).collect(),
             default_run_options: &actor.default_run_options,
             restart_on_error: actor.default_run_options.restart_on_error,
@@ -107,16 +108,19 @@ pub(crate) struct StatsBody {
 }
 
 impl StatsBody {
-    /// Users are not counted one by one: an Actor that was ever run has one.
-    pub(crate) fn new(stats: ActorStats) -> Self {
-        let users = u64::from(stats.total_runs > 0);
+    /// Users are counted once for all time; in the last days there were none, or at most as many.
+    pub(crate) fn new(stats: ActorStats, now: Timestamp) -> Self {
+        let within = |days: i64| match stats.last_run_started_at {
+            Some(last) if last >= now.plus_secs(-days * 86_400) => stats.total_users,
+            _ => 0,
+        };
         Self {
             total_builds: stats.total_builds,
             total_runs: stats.total_runs,
-            total_users: users,
-            total_users7_days: users,
-            total_users30_days: users,
-            total_users90_days: users,
+            total_users: stats.total_users,
+            total_users7_days: within(7),
+            total_users30_days: within(30),
+            total_users90_days: within(90),
             total_metamorphs: 0,
             last_run_started_at: stats.last_run_started_at,
         }
@@ -139,7 +143,7 @@ pub(crate) struct ActorItem {
 
 impl ActorItem {
     /// The short form.
-    pub(crate) fn new(actor: &Actor, username: String, stats: ActorStats) -> Self {
+    pub(crate) fn new(actor: &Actor, username: String, stats: ActorStats, now: Timestamp) -> Self {
         Self {
             id: actor.id,
             created_at: actor.created_at,
@@ -147,7 +151,7 @@ impl ActorItem {
             name: actor.name.clone(),
             username,
             title: actor.title.clone(),
-            stats: StatsBody::new(stats),
+            stats: StatsBody::new(stats, now),
         }
     }
 }
@@ -184,7 +188,7 @@ impl StoreItem {
             description: actor.description.clone().unwrap_or_default(),
             categories: actor.categories.clone(),
             url,
-            stats: StatsBody::new(stats),
+            stats: StatsBody::new(stats, now),
             current_pricing_info: pricing.unwrap_or_else(|| serde_json::json!({ "pricingModel": "FREE" })),
         }
     }

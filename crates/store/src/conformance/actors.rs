@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use model::{Actor, ActorId, EnvVar, Page, Source};
+use model::pricing::PricingInfo;
+use model::{Actor, ActorId, Clock as _, EnvVar, Page, Source, TaggedBuild, Timestamp};
 
-use super::fixtures::{fresh, shared, user};
+use super::fixtures::{StoppedClock, fresh, shared, user};
 use super::jobs::{actor, at, given_actor, given_build, given_run, run_of, set_status, source, version};
-use crate::{JobLog, Noun, Store, StoreError};
+use crate::{FrontFilter, FrontOrder, JobLog, Noun, Store, StoreError};
 
 async fn names(store: &Store, only_own: bool, by_last_run: bool, page: Page) -> (u64, Vec<String>) {
     let listed = store.actors.list(&user(), only_own, by_last_run, page).await.unwrap();
@@ -214,10 +215,137 @@ pub async fn actors_are_listed_with_those_that_the_user_has_run(store: &Store) {
     assert_eq!(names(store, true, false, second).await, (3, vec!["bbb".into()]));
     let beyond = Page { offset: 9, limit: 1, desc: false };
     assert_eq!(names(store, true, false, beyond).await, (3, vec![]));
+}
 
-    let public: Vec<_> =
-        store.actors.public().await.unwrap().into_iter().map(|(actor, _)| actor.name.clone()).collect();
-    assert_eq!(public, ["public", "unused"]);
+/// The names of a page of the store front, and how many there are in all.
+async fn shown(store: &Store, wanted: FrontFilter, page: Page) -> (u64, Vec<String>) {
+    let listed = store.actors.front(wanted, page, at(1000)).await.unwrap();
+    (listed.total, listed.items.iter().map(|(actor, _)| actor.name.clone()).collect())
+}
+
+fn search(text: &str) -> FrontFilter {
+    FrontFilter { search: Some(text.to_owned()), ..FrontFilter::default() }
+}
+
+async fn given_public(store: &Store, name: &str, millis: i64, change: impl Fn(&mut Actor)) -> ActorId {
+    let mut public = Actor { is_public: true, ..actor(name, millis) };
+    change(&mut public);
+    store.actors.create(public, vec![]).await.unwrap().id
+}
+
+pub async fn the_store_front_shows_public_actors_in_every_order(store: &Store) {
+    let stranger = fresh();
+    let old = given_public(store, "old", 1, |_| {}).await;
+    let new = given_public(store, "new", 2, |actor| actor.user_id = stranger).await;
+    let middle = given_public(store, "middle", 1, |actor| actor.categories = vec!["AI".into(), "NEWS".into()]).await;
+    given_actor(store, "private").await;
+    for millis in [10, 11] {
+        given_run(store, new, millis).await;
+    }
+    for user in [stranger, fresh()] {
+        let (run, storages) = run_of(user, old, 12);
+        store.runs.create(run, storages, None).await.unwrap();
+    }
+    store.actors.create_version(&middle, version("0.1", "x"), at(50)).await.unwrap();
+
+    let by = |order| FrontFilter { order, ..FrontFilter::default() };
+    let page = Page::default();
+    for order in [FrontOrder::Popularity, FrontOrder::Relevance] {
+        assert_eq!(shown(store, by(order), page).await, (3, vec!["old".into(), "new".into(), "middle".into()]));
+    }
+    let (_, newest) = shown(store, by(FrontOrder::Newest), page).await;
+    assert_eq!(newest[0], "new");
+    assert_eq!(shown(store, by(FrontOrder::LastUpdate), page).await.1[0], "middle");
+    let second = Page { offset: 1, limit: 1, desc: false };
+    assert_eq!(shown(store, by(FrontOrder::Popularity), second).await, (3, vec!["new".into()]));
+    let of = |user| FrontFilter { user: Some(user), ..FrontFilter::default() };
+    assert_eq!(shown(store, of(stranger), page).await, (1, vec!["new".into()]));
+    let news = FrontFilter { category: Some("NEWS".into()), ..FrontFilter::default() };
+    assert_eq!(shown(store, news.clone(), page).await, (1, vec!["middle".into()]));
+    let stats = store.actors.stats(&old).await.unwrap();
+    assert_eq!((stats.total_users, stats.total_runs), (2, 2));
+    assert_eq!(store.actors.stats(&new).await.unwrap().total_users, 1);
+
+    let hide = |actor: &mut Actor| {
+        actor.is_public = false;
+        true
+    };
+    store.actors.modify(&middle, Box::new(hide)).await.unwrap();
+    store.actors.delete(&old).await.unwrap();
+    assert_eq!(shown(store, by(FrontOrder::Popularity), page).await, (1, vec!["new".into()]));
+    assert_eq!(shown(store, news, page).await.0, 0);
+    assert_eq!(shown(store, search("middle"), page).await.0, 0);
+}
+
+pub async fn the_store_front_is_searched_by_words_the_best_places_first(store: &Store) {
+    let described =
+        given_public(store, "described", 1, |actor| actor.description = Some("Reads Google Maps".into())).await;
+    given_public(store, "titled", 2, |actor| actor.title = Some("Maps of Örebro".into())).await;
+    let documented = given_public(store, "documented", 3, |_| {}).await;
+    let build = given_build(store, documented, 1).await;
+    let tag = move |build: &mut model::Build, actor: Option<&mut Actor>| {
+        build.readme = Some("# Everything about maps".into());
+        build.status = model::JobStatus::Succeeded;
+        let tagged = TaggedBuild {
+            build_id: build.id,
+            build_number: build.build_number.clone(),
+            build_number_int: 1,
+            finished_at: None,
+        };
+        actor.unwrap().tagged_builds.insert("latest".into(), tagged);
+        true
+    };
+    store.builds.modify(&build, Box::new(tag)).await.unwrap();
+    given_run(store, documented, 5).await;
+
+    let page = Page::default();
+    let found = async |text: &str| shown(store, search(text), page).await.1;
+    assert_eq!(found("MAPS").await, ["titled", "described", "documented"]);
+    assert_eq!(found("goo map").await, ["described"], "every word, at least its beginning");
+    assert_eq!(found("orebro").await, ["titled"], "without regard to marks");
+    assert_eq!(found("everything").await, ["documented"]);
+    assert!(found("aps").await.is_empty() && found("\"").await.is_empty() && found("nowhere").await.is_empty());
+    for odd in ["a\"b", "NOT", "maps AND", "(", "name:x", "*", "^a", "-maps", "{", "\0", &"x ".repeat(5000)] {
+        found(odd).await;
+    }
+    let rename = |actor: &mut Actor| {
+        actor.description = Some("Reads the sky".into());
+        true
+    };
+    store.actors.modify(&described, Box::new(rename)).await.unwrap();
+    assert_eq!(found("google").await, Vec::<String>::new());
+    assert_eq!(found("sky").await, ["described"]);
+    store.builds.delete(&build).await.unwrap();
+    assert!(found("everything").await.is_empty(), "its README is gone with its build");
+}
+
+pub async fn the_store_front_knows_the_prices_in_force(store: &Store) {
+    let entry = |model: &str, start: i64| -> PricingInfo {
+        let entry = serde_json::json!({ "pricingModel": model, "createdAt": at(0), "startedAt": at(start) });
+        serde_json::from_value(entry).unwrap()
+    };
+    given_public(store, "paid", 1, |actor| actor.pricing_infos = vec![entry("PAY_PER_EVENT", -1)]).await;
+    given_public(store, "free", 2, |_| {}).await;
+
+    let of = |model: &str| FrontFilter { pricing_model: Some(model.into()), ..FrontFilter::default() };
+    assert_eq!(shown(store, of("PAY_PER_EVENT"), Page::default()).await, (1, vec!["paid".into()]));
+    assert_eq!(shown(store, of("FREE"), Page::default()).await, (1, vec!["free".into()]));
+    assert_eq!(shown(store, of("FLAT_PRICE_PER_MONTH"), Page::default()).await.0, 0);
+}
+
+pub async fn prices_come_into_force_in_the_store_front(store: &Store, clock: &StoppedClock) {
+    let start = clock.now().plus_secs(60);
+    let entry = serde_json::json!({ "pricingModel": "PAY_PER_EVENT", "createdAt": clock.now(), "startedAt": start });
+    let entry: PricingInfo = serde_json::from_value(entry).unwrap();
+    given_public(store, "soon", 1, |actor| actor.pricing_infos = vec![entry.clone()]).await;
+    let paid = async |now: Timestamp| {
+        let wanted = FrontFilter { pricing_model: Some("PAY_PER_EVENT".into()), ..FrontFilter::default() };
+        store.actors.front(wanted, Page::default(), now).await.unwrap().total
+    };
+
+    assert_eq!(paid(clock.now()).await, 0);
+    clock.advance_millis(61_000);
+    assert_eq!(paid(clock.now()).await, 1);
 }
 
 pub async fn a_deleted_actor_takes_versions_and_builds_along_but_no_runs(store: &Store) {

@@ -70,6 +70,9 @@ macro_rules! conformance_tests {
                 a_version_is_changed_by_many_at_once_without_loss,
                 statistics_are_counted_apart_from_the_actor,
                 actors_are_listed_with_those_that_the_user_has_run,
+                the_store_front_shows_public_actors_in_every_order,
+                the_store_front_is_searched_by_words_the_best_places_first,
+                the_store_front_knows_the_prices_in_force,
                 a_deleted_actor_takes_versions_and_builds_along_but_no_runs;
             builds:
                 builds_are_numbered_by_version_and_no_number_comes_twice,
@@ -98,6 +101,8 @@ macro_rules! conformance_tests {
         $crate::conformance_cases_in_time! { $open;
             storages:
                 unnamed_storages_expire_when_nobody_has_used_them_for_long;
+            actors:
+                prices_come_into_force_in_the_store_front;
             runs:
                 what_a_user_used_is_known_by_day_and_outlives_its_runs,
                 a_repeated_key_changes_nothing_while_it_is_remembered;

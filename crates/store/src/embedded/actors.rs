@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{Actor, ActorId, ActorStats, Listed, Page, Timestamp, UserId, Version, fold};
-use rusqlite::{Connection, Row, Rows, params};
+use rusqlite::{Connection, Row, params};
 
 use super::db::{Sql as _, WriteTx};
 use super::jobs::Jobs;
-use super::{builds, doc, logs};
-use crate::{ActorChange, ActorStore, Noun, StoreError, VersionChange};
+use super::{builds, doc, front, logs};
+use crate::{ActorChange, ActorStore, FrontFilter, Noun, StoreError, VersionChange};
 
 /// The Actors of an embedded store.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ impl ActorStore for Actors {
                     ],
                 )?;
                 insert_versions(tx, &actor.id, &versions)?;
+                front::note(tx, &actor)?;
                 let created = actor.clone();
                 tx.after_commit(move || jobs.actors.set(created.id, created));
                 Ok(actor)
@@ -67,8 +68,8 @@ impl ActorStore for Actors {
     }
 
     async fn stats(&self, id: &ActorId) -> Result<ActorStats, StoreError> {
-        let read = "SELECT total_builds, total_runs, last_run_at FROM actor WHERE id = ?1";
-        let row = self.jobs.core.db.read(|connection| connection.one(read, [id.as_str()], |row| stats(row, 0)))?;
+        let read = "SELECT total_builds, total_runs, last_run_at, total_users FROM actor WHERE id = ?1";
+        let row = self.jobs.core.db.read(|connection| connection.one(read, [id.as_str()], stats))?;
         row.ok_or(StoreError::NotFound(Noun::Actor))
     }
 
@@ -87,17 +88,13 @@ impl ActorStore for Actors {
             .await
     }
 
-    async fn public(&self) -> Result<Vec<(Arc<Actor>, ActorStats)>, StoreError> {
-        self.jobs
-            .core
-            .db
-            .snapshot_blocking(|connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT total_builds, total_runs, last_run_at, doc FROM actor WHERE public ORDER BY created_at, id",
-                )?;
-                listed(statement.query([])?)
-            })
-            .await
+    async fn front(
+        &self,
+        wanted: FrontFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Listed<(Arc<Actor>, ActorStats)>, StoreError> {
+        front::list(&self.jobs.core.db, wanted, page, now).await
     }
 
     async fn modify(&self, id: &ActorId, mut change: ActorChange) -> Result<Arc<Actor>, StoreError> {
@@ -126,6 +123,7 @@ impl ActorStore for Actors {
             .write_checked(0, move |tx| {
                 read(tx, &id)?.ok_or(StoreError::NotFound(Noun::Actor))?;
                 tx.run("DELETE FROM actor WHERE id = ?1", [id.as_str()])?;
+                front::remove(tx, &id)?;
                 tx.run("DELETE FROM version WHERE actor_id = ?1", [id.as_str()])?;
                 let log_files = builds::delete_all(&jobs, tx, &id)?;
                 tx.after_commit(move || jobs.actors.remove(&id));
@@ -310,6 +308,7 @@ pub(super) fn update(jobs: &Arc<Jobs>, tx: &mut WriteTx<'_>, actor: Actor) -> Re
         "UPDATE actor SET name = ?2, public = ?3, doc = ?4 WHERE id = ?1",
         params![actor.id.as_str(), fold(&actor.name), actor.is_public, doc::write(&actor)?],
     )?;
+    front::note(tx, &actor)?;
     let (jobs, actor) = (jobs.clone(), Arc::new(actor));
     let updated = actor.clone();
     tx.after_commit(move || jobs.actors.set(updated.id, updated));
@@ -345,31 +344,38 @@ fn list(
     by_last_run: bool,
     page: Page,
 ) -> Result<Listed<(Arc<Actor>, ActorStats)>, StoreError> {
-    const OWN: &str = "user_id = ?1";
-    const SEEN: &str = "(user_id = ?1 OR public AND id IN (SELECT actor_id FROM run_count WHERE user_id = ?1))";
-    let seen = if only_own { OWN } else { SEEN };
+    const USED: &str =
+        "public AND user_id <> ?1 AND id IN (SELECT actor_id FROM run_count WHERE run_count.user_id = ?1)";
     // NULL comes before every time: an Actor never run counts as the oldest.
     let by = if by_last_run { "last_run_at" } else { "created_at" };
     let way = if page.desc { "DESC" } else { "ASC" };
-    let total = connection
-        .prepare_cached(&format!("SELECT count(*) FROM actor WHERE {seen}"))?
-        .query_row([user.as_str()], |row| row.get(0))?;
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT total_builds, total_runs, last_run_at, doc FROM actor WHERE {seen}
-         ORDER BY {by} {way}, id {way} LIMIT ?2 OFFSET ?3"
-    ))?;
+    let count = |condition: &str| -> Result<u64, StoreError> {
+        let count = format!("SELECT count(*) FROM actor WHERE {condition}");
+        Ok(connection.prepare_cached(&count)?.query_row([user.as_str()], |row| row.get(0))?)
+    };
+    let total = count("user_id = ?1")? + if only_own { 0 } else { count(USED)? };
+    let own = format!("SELECT id, {by} AS place FROM actor WHERE user_id = ?1");
+    let seen = match only_own {
+        true => own,
+        // Each part comes in order, so that putting them together need not sort.
+        false => format!("{own} UNION ALL SELECT id, {by} FROM actor WHERE {USED}"),
+    };
+    let mut statement =
+        connection.prepare_cached(&format!("{seen} ORDER BY place {way}, id {way} LIMIT ?2 OFFSET ?3"))?;
     let (limit, offset) = bounds(page);
-    let items = listed(statement.query(params![user.as_str(), limit, offset])?)?;
+    let mut rows = statement.query(params![user.as_str(), limit, offset])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.extend(with_stats(connection, row.get_ref(0)?.as_str().map_err(anyhow::Error::from)?)?);
+    }
     Ok(Listed { total, items })
 }
 
-/// Reads rows of `total_builds, total_runs, last_run_at, doc`.
-fn listed(mut rows: Rows<'_>) -> Result<Vec<(Arc<Actor>, ActorStats)>, StoreError> {
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        items.push((Arc::new(doc::read(row.get_ref(3)?.as_str().map_err(anyhow::Error::from)?)?), stats(row, 0)?));
-    }
-    Ok(items)
+/// An Actor with what is known of its use.
+pub(super) fn with_stats(connection: &Connection, id: &str) -> Result<Option<(Arc<Actor>, ActorStats)>, StoreError> {
+    let find = "SELECT total_builds, total_runs, last_run_at, total_users, doc FROM actor WHERE id = ?1";
+    let row = connection.one(find, [id], |row| Ok((stats(row)?, row.get::<_, String>(4)?)))?;
+    row.map(|(stats, text)| Ok((Arc::new(doc::read(&text)?), stats))).transpose()
 }
 
 /// Limit and offset of a page as SQLite takes them.
@@ -377,10 +383,12 @@ pub(super) fn bounds(page: Page) -> (i64, i64) {
     (i64::try_from(page.limit).unwrap_or(i64::MAX), i64::try_from(page.offset).unwrap_or(i64::MAX))
 }
 
-fn stats(row: &Row<'_>, at: usize) -> rusqlite::Result<ActorStats> {
+/// Reads a row that begins with `total_builds, total_runs, last_run_at, total_users`.
+fn stats(row: &Row<'_>) -> rusqlite::Result<ActorStats> {
     Ok(ActorStats {
-        total_builds: row.get(at)?,
-        total_runs: row.get(at + 1)?,
-        last_run_started_at: row.get::<_, Option<i64>>(at + 2)?.map(Timestamp::from_millis),
+        total_builds: row.get(0)?,
+        total_runs: row.get(1)?,
+        last_run_started_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_millis),
+        total_users: row.get(3)?,
     })
 }

@@ -10,6 +10,7 @@ mod core;
 mod datasets;
 mod db;
 mod doc;
+mod front;
 mod jobs;
 mod logs;
 mod migrations;

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0003_jobs.sql"),
     include_str!("0004_input_keys.sql"),
     include_str!("0005_usage.sql"),
+    include_str!("0006_store_front.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.

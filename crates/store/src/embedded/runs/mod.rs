@@ -13,7 +13,7 @@ use super::core::Core;
 use super::db::{Sql as _, WriteTx};
 use super::jobs::{Jobs, status_code};
 use super::records::Prepared;
-use super::{doc, logs, queues, storages};
+use super::{doc, front, logs, queues, storages};
 use crate::{JobLog, NewRecord, Noun, RunChange, RunFilter, RunStore, StoreError};
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -215,13 +215,15 @@ fn insert(tx: &WriteTx<'_>, run: &Run) -> Result<(), StoreError> {
             doc::write(run)?,
         ],
     )?;
+    let new_users = new_users(tx, run)?;
     count(tx, run, 1)?;
     note_use(tx, &run.user_id, &run.used())?;
     tx.run(
-        "UPDATE actor SET total_runs = total_runs + 1, last_run_at = max(coalesce(last_run_at, ?2), ?2) WHERE id = ?1",
-        params![run.actor_id.as_str(), run.started_at.as_millis()],
+        "UPDATE actor SET total_runs = total_runs + 1, total_users = total_users + ?3,
+         last_run_at = max(coalesce(last_run_at, ?2), ?2) WHERE id = ?1",
+        params![run.actor_id.as_str(), run.started_at.as_millis(), new_users],
     )?;
-    Ok(())
+    front::count_use(tx, &run.actor_id, 1, new_users)
 }
 
 /// Lets `change` work on a run and writes what it wants to keep. Returns the newest state and whether it was kept.
@@ -250,6 +252,12 @@ fn modify(
             "UPDATE run SET doc = ?2, status = ?3, actor_id = ?4, started_at = ?5 WHERE k = ?1",
             params![k, text, status_code(changed.status), changed.actor_id.as_str(), changed.started_at.as_millis()],
         )?;
+        if changed.actor_id != run.actor_id {
+            let new_users = new_users(tx, &changed)?;
+            let add = "UPDATE actor SET total_users = total_users + ?2 WHERE id = ?1";
+            tx.run(add, params![changed.actor_id.as_str(), new_users])?;
+            front::count_use(tx, &changed.actor_id, 0, new_users)?;
+        }
         count(tx, &run, -1)?;
         count(tx, &changed, 1)?;
     }
@@ -273,6 +281,13 @@ fn note_use(tx: &WriteTx<'_>, user: &UserId, used: &Used) -> Result<(), StoreErr
 
 fn day_of(moment: Timestamp) -> i64 {
     moment.as_millis().div_euclid(DAY_MILLIS)
+}
+
+/// 1 if the user of a run has never used its Actor. The row that tells stays when runs are deleted.
+fn new_users(connection: &Connection, run: &Run) -> Result<i64, StoreError> {
+    let used = "SELECT 1 FROM run_count WHERE user_id = ?1 AND actor_id = ?2";
+    let is_known = connection.one(used, params![run.user_id.as_str(), run.actor_id.as_str()], |_| Ok(()))?.is_some();
+    Ok(i64::from(!is_known))
 }
 
 /// Counts a run in or out.
