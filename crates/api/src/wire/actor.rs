@@ -59,9 +59,11 @@ impl<'a> ActorBody<'a> {
         own: bool,
         now: Timestamp,
     ) -> Self {
-        let show_source = own || !actor.is_source_code_hidden;
-        let version =
-            |version| if show_source { VersionBody::new(version) } else { VersionBody::without_source(version) };
+        let version = |version| match (own, actor.is_source_code_hidden) {
+            (true, _) => VersionBody::new(version),
+            (false, false) => VersionBody::for_others(version),
+            (false, true) => VersionBody::without_source(version),
+        };
         Self {
             id: actor.id,
             user_id: actor.user_id,

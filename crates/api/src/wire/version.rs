@@ -1,7 +1,9 @@
 //! Versions and their variables as clients see and send them.
 
+use std::borrow::Cow;
+
 use engine::Engine;
-use model::{EnvVar, FileFormat, MAX_SOURCE_FILES, Source, SourceFile, Version, parse_version_number};
+use model::{EnvVar, FileFormat, MAX_SOURCE_FILES, Source, SourceFile, Version, masked_url, parse_version_number};
 use serde::{Deserialize, Serialize};
 
 use super::given::{Given, given};
@@ -22,27 +24,37 @@ pub(crate) struct VersionBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     source_files: Option<&'a [SourceFile]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    git_repo_url: Option<&'a str>,
+    git_repo_url: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tarball_url: Option<&'a str>,
+    tarball_url: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    git_hub_gist_url: Option<&'a str>,
+    git_hub_gist_url: Option<Cow<'a, str>>,
     build_tag: Option<&'a str>,
     env_vars: Vec<EnvVarBody<'a>>,
     apply_env_vars_to_build: bool,
 }
 
 impl<'a> VersionBody<'a> {
-    /// The version with its source.
+    /// The version as its owner sees it, with its source.
     pub(crate) fn new(version: &'a Version) -> Self {
         let mut body = Self::without_source(version);
         match &version.source {
             Source::SourceFiles { source_files } => body.source_files = Some(source_files),
-            Source::GitRepo { git_repo_url } => body.git_repo_url = Some(git_repo_url),
-            Source::Tarball { tarball_url } => body.tarball_url = Some(tarball_url),
-            Source::GithubGist { git_hub_gist_url } => body.git_hub_gist_url = Some(git_hub_gist_url),
+            Source::GitRepo { git_repo_url } => body.git_repo_url = Some(git_repo_url.into()),
+            Source::Tarball { tarball_url } => body.tarball_url = Some(tarball_url.into()),
+            Source::GithubGist { git_hub_gist_url } => body.git_hub_gist_url = Some(git_hub_gist_url.into()),
         }
         body.env_vars = version.env_vars.iter().map(EnvVarBody::new).collect();
+        body
+    }
+
+    /// The version as others see it: without variables, and without the credentials in an address.
+    pub(crate) fn for_others(version: &'a Version) -> Self {
+        let mut body = Self::new(version);
+        body.env_vars.clear();
+        for url in [&mut body.git_repo_url, &mut body.tarball_url, &mut body.git_hub_gist_url].into_iter().flatten() {
+            *url = masked_url(url).into();
+        }
         body
     }
 

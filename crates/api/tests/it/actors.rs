@@ -152,9 +152,17 @@ async fn others_see_public_actors_only() {
     server.delete(ACTOR).token(bob).await.expect_error(404, "record-not-found");
 
     server.given_public_actor().await;
+    let private = json!({
+        "versionNumber": "9.9", "sourceType": "GIT_REPO", "gitRepoUrl": "https://ada:hush@git.example/a#main",
+        "envVars": [{ "name": "A", "value": "hush" }, { "name": "B", "value": "hush", "isSecret": true }],
+    });
+    server.post(&format!("{ACTOR}/versions")).json(private).await.expect(201);
 
-    let seen = server.get(ACTOR).token(bob).await.expect(200).data();
+    let seen = server.get(ACTOR).token(bob).await.expect(200);
+    assert!(!seen.text().contains("hush"), "neither variables nor credentials are for others");
+    let seen = seen.data();
     assert_eq!(seen["versions"][0]["sourceFiles"], json!([]));
+    assert_eq!(seen["versions"][1]["gitRepoUrl"], "https://*****@git.example/a#main");
     let run = server.post(&format!("{ACTOR}/runs")).token(bob).await.expect(201).data();
     assert_ne!(run["userId"], seen["userId"], "the run is its starter's");
     assert_eq!(server.get(&format!("{ACTOR}/runs/last")).token(bob).await.expect(200).data()["id"], run["id"]);
