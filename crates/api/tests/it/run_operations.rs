@@ -159,6 +159,7 @@ async fn a_run_charges_events_with_its_own_token_and_once_for_each_key() {
 
     for (key, body, status, kind) in [
         ("c", json!({ "eventName": "apify-x" }), 405, "cannot-charge-apify-event"),
+        (" ", json!({ "eventName": "apify-x", "count": 0 }), 405, "cannot-charge-apify-event"),
         ("c", json!({ "eventName": "nothing" }), 404, "record-not-found"),
         ("c", json!({ "eventName": "page", "count": 0 }), 400, "invalid-request"),
         ("c", json!({ "eventName": "page", "count": 1.5 }), 400, "invalid-request"),

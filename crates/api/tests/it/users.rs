@@ -277,9 +277,8 @@ async fn the_store_shows_public_actors_to_everybody() {
             list["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
         assert_eq!(found, names, "{query}");
     }
-    let bob = server.engine.engine.create_user("bob").await.unwrap();
-    let (_, token) = server.engine.engine.create_token(&bob.id, "test", None).await.unwrap();
-    server.post("/v2/actors/ada~my-actor/runs").token(&token).await.expect(201);
+    let bob = server.given_user("bob").await;
+    server.post("/v2/actors/ada~my-actor/runs").token(&bob).await.expect(201);
     let used = server.get(ACTOR).await.expect(200).data();
     assert_eq!((&used["stats"]["totalUsers"], &used["stats"]["totalUsers7Days"]), (&json!(2), &json!(2)));
     assert_eq!(list("search=reads+map").await["items"][0]["stats"]["totalUsers"], 0);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::pricing::PricingInfo;
-use model::{EndCause, JobStatus, RunId, Storage, StorageKind, Timestamp};
+use model::{EndCause, JobStatus, Run, RunId, Storage, StorageKind, Timestamp};
+use serde_json::Value;
 use store::Noun;
 
 use crate::{Engine, EngineError};
@@ -34,13 +35,13 @@ impl Engine {
             return Err(EngineError::SystemEvent(event.to_owned()));
         }
         if idempotency_key.trim().is_empty() {
-            return Err(EngineError::InvalidCharge("The idempotency-key header must be a non-empty string"));
+            return Err(EngineError::InvalidCharge("Header \"idempotency-key\" is required"));
         }
         if event.trim().is_empty() {
-            return Err(EngineError::InvalidCharge("eventName must be a non-empty string"));
+            return Err(EngineError::InvalidCharge("\"eventName\" must be a non-empty string"));
         }
         if !(1..=MAX_COUNT).contains(&count) {
-            return Err(EngineError::InvalidCharge("count must be a whole number between 1 and 10000000"));
+            return Err(EngineError::InvalidCharge("\"count\" must be a whole number from 1 to 10000000"));
         }
         let run = self.inner.store.runs.get(id).await?.ok_or(EngineError::NotFound(Noun::Run))?;
         let events = run.pricing_info.as_ref().and_then(PricingInfo::events).ok_or(EngineError::NotPayPerEvent)?;
@@ -79,31 +80,53 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let run = self
             .change_run_once(id, once, move |run| {
-                *run.charged_event_counts.entry(event.clone()).or_default() += count;
+                let is_one_time = is_one_time(run, &event);
+                let charged = run.charged_event_counts.entry(event.clone()).or_default();
+                *charged = if is_one_time { 1 } else { charged.saturating_add(count) };
                 Ok(())
             })
             .await?
             .0;
-        let is_spent = run.options.max_total_charge_usd.is_some_and(|budget| run.charged_usd() >= budget);
+        self.stop_if_spent(&run).await
+    }
+
+    /// Aborts a running run gracefully if its events have used up its budget (`CHG-10`).
+    pub(crate) async fn stop_if_spent(&self, run: &Run) -> Result<(), EngineError> {
+        // Three times 0.1 is less than 0.3 for a computer, and more than it in another order.
+        let is_spent = run.options.max_total_charge_usd.is_some_and(|budget| run.charged_usd() + 1e-9 >= budget);
         if is_spent && run.status == JobStatus::Running {
-            self.ask_abort(id, true, EndCause::ChargeLimit, None).await?;
+            self.ask_abort(&run.id, true, EndCause::ChargeLimit, None).await?;
         }
         Ok(())
     }
+}
+
+/// Whether an event is charged once in a run, however often it happens (`CHG-9`).
+fn is_one_time(run: &Run, event: &str) -> bool {
+    let events = run.pricing_info.as_ref().and_then(PricingInfo::events);
+    events
+        .and_then(|events| events.get(event))
+        .is_some_and(|event| event.rest.get("isOneTimeEvent") == Some(&true.into()))
 }
 
 /// The pricing as a run carries it, with tiers resolved (`CHG-9`): everybody here is in the first.
 pub(crate) fn snapshot(pricing: &PricingInfo) -> PricingInfo {
     let mut pricing = pricing.clone();
     for event in pricing.pricing_per_event.iter_mut().flat_map(|events| events.actor_charge_events.values_mut()) {
-        let Some(tiers) = event.rest.remove("eventTieredPricingUsd") else { continue };
-        if event.event_price_usd.is_none() {
-            let price = |tier: &serde_json::Value| tier["tieredEventPriceUsd"].as_f64().or_else(|| tier.as_f64());
-            let first = tiers.as_object().and_then(|tiers| tiers.get("FREE").or_else(|| tiers.values().next()));
-            event.event_price_usd = first.and_then(price);
-        }
+        let price = first_tier(&mut event.rest, "eventTieredPricingUsd", "tieredEventPriceUsd");
+        event.event_price_usd = event.event_price_usd.or(price);
+    }
+    if let Some(price) = first_tier(&mut pricing.rest, "tieredPricing", "tieredPricePerUnitUsd") {
+        pricing.rest.entry("pricePerUnitUsd".to_owned()).or_insert_with(|| price.into());
     }
     pricing
+}
+
+/// Takes away the tiers in `member` and tells the price of the first.
+fn first_tier(members: &mut BTreeMap<String, Value>, member: &str, price: &str) -> Option<f64> {
+    let tiers = members.remove(member)?;
+    let first = tiers.as_object().and_then(|tiers| tiers.get("FREE").or_else(|| tiers.values().next()))?;
+    first[price].as_f64().or_else(|| first.as_f64())
 }
 
 /// What a run is charged when it is made: nothing of every event, but for its start (`CHG-8`).

@@ -85,7 +85,13 @@ impl Engine {
                 Ok(())
             });
             match change.await {
-                Ok(_) => return Launched::Running,
+                Ok((run, ())) => {
+                    // Its start may have cost all that it may cost.
+                    if let Err(error) = self.stop_if_spent(&run).await {
+                        warn!(run.id = %run.id, %error, "Cannot abort run {}, which has used up its budget", run.id);
+                    }
+                    return Launched::Running;
+                }
                 Err(error) if crate::supervision::is_passing(&error) => {
                     warn!(run.id = %run.id, %error, "Cannot write down that run {} started; trying again", run.id);
                     backoff.wait().await;

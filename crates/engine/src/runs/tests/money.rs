@@ -19,6 +19,7 @@ async fn paid_run(test: &TestEngine, budget: Option<f64>, memory: i64) -> std::s
             "page": event(0.25),
             "apify-actor-start": event(0.01),
             "apify-default-dataset-item": event(0.001),
+            "once": { "eventTitle": "Once", "eventPriceUsd": 0.1, "isOneTimeEvent": true },
             "tiered": { "eventTitle": "Tiered", "eventTieredPricingUsd": { "FREE": { "tieredEventPriceUsd": 0.5 } } },
         } },
     });
@@ -71,6 +72,45 @@ async fn charges_are_counted_once_for_each_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_happens_once_is_charged_once() {
+    let test = TestEngine::start().await;
+    let run = paid_run(&test, None, 1024).await;
+
+    test.engine.charge_run(&run.id, "once", 3, "a").await.unwrap();
+    test.engine.charge_run(&run.id, "once", 1, "b").await.unwrap();
+
+    assert_eq!(test.stored(&run.id).await.charged_event_counts["once"], 1, "CHG-9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_the_start_uses_up_ends_the_run() {
+    let test = TestEngine::start().await;
+
+    let run = paid_run(&test, Some(0.01), 1024).await;
+    let run = test.ended(&run.id).await;
+
+    assert_eq!((run.status, run.end_cause), (JobStatus::Aborted, Some(EndCause::ChargeLimit)), "CHG-10");
+}
+
+#[test]
+fn tiers_are_resolved_whatever_is_paid_for() {
+    let pricing: PricingInfo = serde_json::from_value(json!({
+        "pricingModel": "PRICE_PER_DATASET_ITEM", "unitName": "item",
+        "createdAt": "2020-01-01T00:00:00Z", "startedAt": "2020-01-01T00:00:00Z",
+        "tieredPricing": { "BRONZE": { "tieredPricePerUnitUsd": 1 }, "FREE": { "tieredPricePerUnitUsd": 2 } },
+    }))
+    .unwrap();
+
+    let snapshot = crate::runs::charge::snapshot(&pricing);
+
+    assert_eq!(
+        (snapshot.rest["pricePerUnitUsd"].as_f64(), snapshot.rest.get("tieredPricing")),
+        (Some(2.0), None),
+        "CHG-9"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn charges_that_make_no_sense_are_refused() {
     let test = TestEngine::start().await;
     let paid = paid_run(&test, None, 1024).await;
@@ -79,7 +119,7 @@ async fn charges_that_make_no_sense_are_refused() {
     let refused = async |run: &Run, event: &str, count: u64, key: &str| {
         test.engine.charge_run(&run.id, event, count, key).await.unwrap_err()
     };
-    assert!(matches!(refused(&free, "apify-x", 1, "k").await, EngineError::SystemEvent(_)), "CHG-6: checked first");
+    assert!(matches!(refused(&free, "apify-x", 0, "").await, EngineError::SystemEvent(_)), "CHG-6: checked first");
     assert!(matches!(refused(&free, "page", 1, "k").await, EngineError::NotPayPerEvent), "CHG-6");
     assert!(matches!(refused(&paid, "nope", 1, "k").await, EngineError::NoSuchEvent(name) if name == "nope"), "CHG-5");
     for (event, count, key) in [("page", 0, "k"), ("page", 10_000_001, "k"), ("page", 1, " "), ("", 1, "k")] {
