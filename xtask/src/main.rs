@@ -94,7 +94,7 @@ fn clients(newest: bool) -> anyhow::Result<()> {
     let mut node = Command::new("node");
     node.current_dir(&directory).args(["--test", "--test-concurrency=1"]).env("PLAYHOUSE_BIN", &binary);
     // Given a directory, some versions of Node take every file in it for a test.
-    for test in ["storages", "formats", "crawl", "users", "secrets", "cli"] {
+    for test in ["storages", "formats", "crawl", "sources", "charging", "users", "secrets", "cli"] {
         node.arg(format!("js/{test}.test.mjs"));
     }
     run(&mut node)?;
