@@ -19,6 +19,7 @@ mod builds;
 mod events;
 mod forward;
 mod logs;
+mod openapi;
 mod runs;
 mod storages;
 mod store_front;

@@ -5,7 +5,7 @@ use http::Uri;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::{actors, builds, events, logs, runs, storages, store_front, tools, users};
+use crate::{actors, builds, events, logs, openapi, runs, storages, store_front, tools, users};
 
 /// All routes. What happens around them is in [`crate::Service`].
 pub(crate) fn router(app: App) -> Router {
@@ -19,6 +19,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(store_front::router())
         .merge(tools::router())
         .merge(events::router())
+        .merge(openapi::router())
         .fallback(no_such_page)
         .with_state(app)
 }

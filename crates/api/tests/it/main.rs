@@ -15,6 +15,7 @@ mod access;
 mod access_matrix;
 mod datasets;
 mod exports;
+mod extensions;
 mod key_value_stores;
 mod limited_permissions;
 mod request_queues;
