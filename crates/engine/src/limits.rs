@@ -18,7 +18,7 @@ const STEP: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// Limits and profile of a user, as they are to be changed. `None` leaves a limit as it is, `Some(None)` takes it away.
+/// Limits that a user sets for itself, as they are to be changed. `None` leaves a limit as it is, `Some(None)` takes it away.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LimitsChange {
     /// Usage of a month in US dollars.

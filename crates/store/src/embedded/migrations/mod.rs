@@ -53,6 +53,47 @@ mod tests {
     }
 
     #[test]
+    fn runs_from_before_count_in_the_usage_of_the_day_of_their_start() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let before = MIGRATIONS.iter().position(|sql| sql.contains("CREATE TABLE usage_day")).unwrap();
+        for sql in &MIGRATIONS[..before] {
+            connection.execute_batch(sql).unwrap();
+        }
+        connection.pragma_update(None, "user_version", before).unwrap();
+        let pricing = r#"{"pricingPerEvent":{"actorChargeEvents":{"page-read":{"eventPriceUsd":0.25},"odd":{}}}}"#;
+        for (id, user, started_at, doc) in [
+            ("a", "ada", 86_400_000 * 3 + 5, r#"{"usage":{"ACTOR_COMPUTE_UNITS":0.5,"DATASET_WRITES":7}}"#.to_owned()),
+            ("b", "ada", 86_400_000 * 3 + 9, r#"{"usage":{"ACTOR_COMPUTE_UNITS":0.25,"DATASET_WRITES":1}}"#.to_owned()),
+            (
+                "c",
+                "ada",
+                86_400_000 * 4,
+                format!(r#"{{"usage":{{}},"chargedEventCounts":{{"page-read":3,"odd":1}},"pricingInfo":{pricing}}}"#),
+            ),
+            ("d", "bob", 86_400_000 * 4, "{}".to_owned()),
+        ] {
+            let insert = "INSERT INTO run (id, user_id, actor_id, status, started_at, origin, doc)
+                          VALUES (?1, ?2, 'x', 4, ?3, 0, ?4)";
+            connection.execute(insert, rusqlite::params![id, user, started_at, doc]).unwrap();
+        }
+
+        apply(&mut connection).unwrap();
+
+        let mut statement =
+            connection.prepare("SELECT user_id, day, doc FROM usage_day ORDER BY user_id, day").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        let rows: Vec<(String, i64, String)> = rows.map(Result::unwrap).collect();
+        let used = rows.iter().map(|(user, day, doc)| {
+            let used: model::Used = serde_json::from_str(doc).unwrap();
+            (user.as_str(), *day, used.usage.actor_compute_units, used.usage.dataset_writes, used.events_usd)
+        });
+        assert_eq!(
+            used.collect::<Vec<_>>(),
+            [("ada", 3, 0.75, 8, 0.0), ("ada", 4, 0.0, 0, 0.75), ("bob", 4, 0.0, 0, 0.0)]
+        );
+    }
+
+    #[test]
     fn a_newer_schema_is_refused_and_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "user_version", MIGRATIONS.len() + 1).unwrap();
