@@ -171,13 +171,14 @@ pub(crate) async fn visible_actor(app: &App, caller: &Caller, segment: &str) -> 
 /// As [`visible_actor`], and the caller's token may read what is not for everybody to see.
 ///
 /// # Errors
-/// `404` as there; `403` if it is the token that is to blame.
+/// `404` as there, and for a run with limited permissions: the clients ask for the name of each Actor that they call, and can
+/// do without, but not if they are refused (`AUTH-15`). `403` if it is the scope of the token that is to blame.
 pub(crate) async fn readable_actor(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Actor>, ApiError> {
     let actor = visible_actor(app, caller, segment).await?;
     if actor.is_public || allows(app, Some(caller), Right::Read, Subject::Actor(&actor.user_id, &actor.id)).await? {
         return Ok(actor);
     }
-    Err(ApiError::token_is_limited())
+    Err(if caller.limited_run().is_some() { ApiError::not_found(Noun::Actor) } else { ApiError::token_is_limited() })
 }
 
 /// The Actor that a path segment means, if the caller may change it.

@@ -1,4 +1,4 @@
-// Secret inputs: the SDKs read them in a run, and nobody else does.
+// What runs may know: the SDKs read secret inputs in a run, and limited permissions keep a run to what is its own.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 
@@ -71,8 +71,34 @@ for (const [name, files] of Object.entries(programs)) {
     });
 }
 
-async function given(name, files) {
-    const definition = { actorSpecification: 1, name, version: '0.0', input: SCHEMA };
+test('a run with limited permissions calls another Actor, keeps a storage, and reads nothing else', async () => {
+    const dockerfile = 'FROM apify/actor-node:24\nCOPY main.mjs ./\nCMD ["node", "main.mjs"]\n';
+    const program = (body) => `import { Actor } from 'apify'; await Actor.init(); ${body} await Actor.exit();`;
+    await given('callee', { Dockerfile: dockerfile, 'main.mjs': program('await Actor.pushData({ answer: 42 });') }, {});
+    const caller = await given('caller', {
+        Dockerfile: dockerfile,
+        'main.mjs': program(`
+            const { privateId } = await Actor.getInput();
+            const run = await Actor.call('playhouse/callee');
+            const { items } = await Actor.apifyClient.dataset(run.defaultDatasetId).listItems();
+            const cache = await Actor.openDataset('cache-of-caller');
+            await cache.pushData({ at: run.id });
+            const refused = await Actor.apifyClient.dataset(privateId).listItems().then(() => null, (error) => error.type);
+            await Actor.pushData({ items, cached: (await cache.getData()).items.length, refused });`),
+    }, {});
+    const mine = await server.client.datasets().getOrCreate('mine');
+
+    for (const cached of [1, 2]) {
+        const run = await server.client.actor(caller).call({ privateId: mine.id }, { log: null });
+
+        assert.equal(run.status, 'SUCCEEDED', await server.client.run(run.id).log().get());
+        const { items } = await server.client.run(run.id).dataset().listItems();
+        assert.deepEqual(items, [{ items: [{ answer: 42 }], cached, refused: 'insufficient-permissions' }]);
+    }
+});
+
+async function given(name, files, input = SCHEMA) {
+    const definition = { actorSpecification: 1, name, version: '0.0', ...(input.type && { input }) };
     const sources = { '.actor/actor.json': JSON.stringify(definition), ...files };
     const sourceFiles = Object.entries(sources).map(([path, content]) => ({ name: path, format: 'TEXT', content }));
     const { id } = await server.client.actors().create({
