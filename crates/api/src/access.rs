@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use engine::{Caller, Subject};
 use model::{
-    Actor, ActorId, GeneralAccess, JobStatus, Origin, Owner, Reference, Right, Run, RunId, Storage, StorageKind, User,
+    Actor, GeneralAccess, JobStatus, Origin, Owner, Reference, Right, Run, RunId, Storage, StorageKind, Task, User,
     UserId,
 };
 use store::{Noun, RunFilter};
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::Params;
+use crate::extract::{Params, PathParams};
 
 /// Whether the caller is the owner, and its token has that right (`P4`, `AUTH-15`). Everything that only owners may do comes
 /// by here; what is open to others is for the asker to know.
@@ -197,20 +197,49 @@ pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Resu
     Err(ApiError::new(crate::error::Problem::InsufficientPermissions, message))
 }
 
-/// The caller's newest run of that Actor, as `status` and `origin` in the query narrow it (`LAST-1`). What the caller's token
-/// may do with it is not checked.
+/// The caller's task that a path segment means (`ID-3`): its id, its name with its owner's, or the bare name.
 ///
 /// # Errors
-/// `400` for values that neither parameter has, checked before the Actor is looked up; `404`.
-pub(crate) async fn last_run(app: &App, caller: &Caller, actor: &str, params: &Params) -> Result<Arc<Run>, ApiError> {
+/// `404` for those of others (`AUTH-5`), published ones too.
+pub(crate) async fn own_task(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Task>, ApiError> {
+    let tasks = &app.store().tasks;
+    let found = match Reference::parse(segment)? {
+        Reference::Id(id) => match tasks.get(&id).await? {
+            Some(task) => Some(task),
+            // A name may have the form of an id.
+            None => tasks.find(&caller.user.id, segment).await?,
+        },
+        Reference::Word(name) => tasks.find(&caller.user.id, &name).await?,
+        Reference::Name { owner, name } => match owner_id(app, Some(caller), owner).await? {
+            Some(owner) => tasks.find(&owner, &name).await?,
+            None => None,
+        },
+    };
+    found.filter(|task| task.user_id == caller.user.id).ok_or_else(|| ApiError::not_found(Noun::Task))
+}
+
+/// The caller's newest run of the Actor or task in the path, as `status` and `origin` in the query narrow it (`LAST-1`). What
+/// the caller's token may do with it is not checked.
+///
+/// # Errors
+/// `400` for values that neither parameter has, checked before the Actor or task is looked up; `404`.
+pub(crate) async fn last_run(
+    app: &App,
+    caller: &Caller,
+    path: &PathParams,
+    params: &Params,
+) -> Result<Arc<Run>, ApiError> {
     let filter = last_run_filter(caller, params)?;
-    let actor: ActorId = visible_actor(app, caller, actor).await?.id;
-    let last = app.store().runs.last(RunFilter { actor: Some(actor), ..filter }).await?;
+    let filter = match path.find("actorTaskId") {
+        Some(task) => RunFilter { task: Some(own_task(app, caller, task).await?.id), ..filter },
+        None => RunFilter { actor: Some(visible_actor(app, caller, path.get("actorId")).await?.id), ..filter },
+    };
+    let last = app.store().runs.last(filter).await?;
     last.ok_or_else(|| ApiError::not_found(Noun::Run))
 }
 
 /// What `status` and `origin` of a `runs/last` address ask for (`LAST-1`).
-pub(crate) fn last_run_filter(caller: &Caller, params: &Params) -> Result<RunFilter, ApiError> {
+fn last_run_filter(caller: &Caller, params: &Params) -> Result<RunFilter, ApiError> {
     let status = match params.non_empty("status") {
         Some(text) => {
             let status = JobStatus::parse(&text);

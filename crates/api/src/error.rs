@@ -30,11 +30,13 @@ pub struct ApiError {
 pub enum Problem {
     ActorMemoryLimitExceeded,
     ActorNameNotUnique,
+    ActorTaskNameNotUnique,
     CannotChargeApifyEvent,
     ConcurrentRunsLimitExceeded,
     PlatformFeatureDisabled,
     CannotChargeNonPayPerEventActor,
     CannotPublishActor,
+    CannotPublishActorTask,
     CannotRemoveRunningRun,
     DatasetDoesNotHaveSchema,
     DatasetSchemaInvalid,
@@ -97,9 +99,11 @@ impl Problem {
             Self::ConcurrentRunsLimitExceeded => (S::PAYMENT_REQUIRED, "concurrent-runs-limit-exceeded"),
             Self::PlatformFeatureDisabled => (S::FORBIDDEN, "platform-feature-disabled"),
             Self::ActorNameNotUnique => (S::CONFLICT, "actor-name-not-unique"),
+            Self::ActorTaskNameNotUnique => (S::CONFLICT, "actor-task-name-not-unique"),
             Self::CannotChargeApifyEvent => (S::METHOD_NOT_ALLOWED, "cannot-charge-apify-event"),
             Self::CannotChargeNonPayPerEventActor => (S::BAD_REQUEST, "cannot-charge-non-pay-per-event-actor"),
             Self::CannotPublishActor => (S::FORBIDDEN, "cannot-publish-actor"),
+            Self::CannotPublishActorTask => (S::BAD_REQUEST, "cannot-publish-actor-task"),
             Self::CannotRemoveRunningRun => (S::BAD_REQUEST, "cannot-remove-running-run"),
             Self::DatasetDoesNotHaveSchema => (S::BAD_REQUEST, "dataset-does-not-have-schema"),
             Self::DatasetSchemaInvalid => (S::BAD_REQUEST, "dataset-schema-invalid"),
@@ -178,11 +182,6 @@ impl ApiError {
     /// Something does not exist, or the caller may not know of it (`AUTH-5`).
     pub fn not_found(what: Noun) -> Self {
         Self::new(Problem::RecordNotFound, format!("{what} was not found"))
-    }
-
-    /// Nobody has that task (`AUTH-5`).
-    pub fn task_not_found() -> Self {
-        Self::new(Problem::RecordNotFound, "Actor task was not found")
     }
 
     /// A record of a key-value store does not exist (`K20`).
@@ -318,7 +317,7 @@ impl From<EngineError> for ApiError {
             E::MaxTotalChargeNotPositive => Problem::MaxTotalChargeUsdMustBeGreaterThanZero,
             E::MaxTotalChargeBelowMinimum(_) => Problem::MaxTotalChargeUsdBelowMinimum,
             E::Input(InputError::Schema(_)) => Problem::InvalidInputSchema,
-            E::Input(_) => Problem::InvalidInput,
+            E::Input(_) | E::TaskInput(_) => Problem::InvalidInput,
             E::JobFinished => Problem::JobFinished,
             E::CannotRemoveRunningRun => Problem::CannotRemoveRunningRun,
             E::MaxMetamorphsExceeded => Problem::MaxMetamorphsExceeded,
@@ -342,6 +341,12 @@ impl From<EngineError> for ApiError {
             E::Internal(error) => Self::internal(error),
             refused => Self::new(problem, refused.to_string()),
         }
+    }
+}
+
+impl From<model::NoObject> for ApiError {
+    fn from(refused: model::NoObject) -> Self {
+        Self::new(Problem::InvalidInput, refused.to_string())
     }
 }
 

@@ -23,6 +23,7 @@ mod openapi;
 mod runs;
 mod storages;
 mod store_front;
+mod tasks;
 mod tools;
 mod users;
 

@@ -5,13 +5,14 @@ use http::Uri;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::{actors, builds, events, logs, openapi, runs, storages, store_front, tools, users};
+use crate::{actors, builds, events, logs, openapi, runs, storages, store_front, tasks, tools, users};
 
 /// All routes. What happens around them is in [`crate::Service`].
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         .merge(storages::router())
         .merge(actors::router())
+        .merge(tasks::router())
         .merge(builds::router())
         .merge(runs::router())
         .merge(logs::router())

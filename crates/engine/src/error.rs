@@ -1,8 +1,8 @@
 //! What the engine refuses to do, and why.
 
 use drivers::DriverError;
-use model::JobStatus;
 use model::input_schema::InputError;
+use model::{JobStatus, NoObject};
 use store::{Noun, StoreError};
 
 /// Why the engine did not do what it was asked. Nothing has changed then.
@@ -45,6 +45,9 @@ pub enum EngineError {
     /// The input was refused (`INP-20`).
     #[error(transparent)]
     Input(#[from] InputError),
+    /// What is put over the input of a task is no object (`TASK-4`).
+    #[error(transparent)]
+    TaskInput(#[from] NoObject),
     /// Reboot or metamorph of a finished run (`REBOOT-1`, `META-5`).
     #[error("Actor job is already finished.")]
     JobFinished,

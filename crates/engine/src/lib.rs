@@ -24,6 +24,7 @@ mod supervision;
 mod builds;
 mod outbound;
 mod runs;
+mod tasks;
 
 // What is seen of them
 mod events;

@@ -6,6 +6,7 @@
 mod access;
 pub mod hex;
 mod ids;
+mod json_object;
 mod names;
 mod origin;
 mod page;
@@ -28,6 +29,7 @@ pub mod memory_expression;
 pub mod pricing;
 mod run;
 mod source_address;
+mod task;
 mod usage;
 
 // What is kept
@@ -49,6 +51,7 @@ pub use actor::{
 pub use build::{Build, BuildOptions, BuildStats, JobMeta};
 pub use ids::{ActorId, BuildId, Id, Random, RunId, StorageId, TaskId, TokenId, UserId, kind};
 pub use job_status::{JobEffect, JobEvent, JobStatus, Refused, step};
+pub use json_object::{JsonObject, NoObject};
 pub use names::{EmptyName, MAX_NAME, Owner, Reference, fold, is_dns_safe, is_resource_name, is_username};
 pub use origin::Origin;
 pub use page::{Listed, MAX_LIMIT, Page};
@@ -63,6 +66,7 @@ pub use run::{
 pub use scope::{Grant, InvalidGrant, RunsMay, Scope, ScopeKind, TokenScope};
 pub use source_address::{AddressError, GitAddress, masked_url, without_credentials};
 pub use storage::{MAX_JSON_BODY, Storage, StorageCounters, StorageKind, StorageStats};
+pub use task::{GivenOptions, MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, PublicConfig, Task};
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};
 pub use usage::{Prices, RunUsage, RunUsageUsd, Used};
 pub use user::{Profile, Token, User};

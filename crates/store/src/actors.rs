@@ -50,7 +50,7 @@ pub trait ActorStore: Send + Sync + std::fmt::Debug {
     /// `NotFound`; `NameTaken` if the change gives it a name that another has.
     async fn modify(&self, id: &ActorId, change: ActorChange) -> Result<Arc<Actor>, StoreError>;
 
-    /// Deletes the Actor with its versions and builds; runs and their storages stay (`ACT-8`).
+    /// Deletes the Actor with its versions, builds and tasks; runs and their storages stay (`ACT-8`).
     async fn delete(&self, id: &ActorId) -> Result<(), StoreError>;
 
     /// All versions in the order of their making.

@@ -16,6 +16,7 @@ mod queues;
 mod records;
 mod runs;
 mod storages;
+mod tasks;
 mod upkeep;
 mod users;
 
@@ -35,6 +36,7 @@ pub use records::{
 };
 pub use runs::{RunChange, RunFilter, RunStore};
 pub use storages::{NewStorage, Reads, StorageChange, StorageFilter, StorageStore, Touched};
+pub use tasks::{TaskChange, TaskStore};
 pub use upkeep::Upkeep;
 pub use users::{UserChange, UserStore};
 
@@ -49,6 +51,7 @@ pub struct Store {
     pub actors: Arc<dyn ActorStore>,
     pub builds: Arc<dyn BuildStore>,
     pub runs: Arc<dyn RunStore>,
+    pub tasks: Arc<dyn TaskStore>,
     pub users: Arc<dyn UserStore>,
     pub logs: Arc<dyn LogStore>,
     pub upkeep: Arc<dyn Upkeep>,

@@ -11,7 +11,8 @@ use crate::{NewRecord, StoreError};
 /// Keeps runs.
 #[async_trait]
 pub trait RunStore: Send + Sync + std::fmt::Debug {
-    /// Makes a run with its storages and its input, all in one transaction, and counts it in the Actor's statistics (`START-22`, `START-23`).
+    /// Makes a run with its storages and its input, all in one transaction, and counts it in the
+    /// statistics of its Actor and its task (`START-22`, `START-23`).
     async fn create(
         &self,
         run: Run,

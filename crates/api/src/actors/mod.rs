@@ -2,7 +2,7 @@
 
 mod change;
 mod env_vars;
-mod standby;
+pub(crate) mod standby;
 mod versions;
 
 use std::sync::Arc;

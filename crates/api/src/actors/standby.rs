@@ -8,7 +8,7 @@ use crate::error::{ApiError, Problem};
 ///
 /// # Errors
 /// `400` for unknown fields and for values that break a rule.
-pub(super) fn merged(old: Option<&Value>, given: &Map<String, Value>) -> Result<Value, ApiError> {
+pub(crate) fn merged(old: Option<&Value>, given: &Map<String, Value>) -> Result<Value, ApiError> {
     let mut settings = defaults();
     settings.extend(old.and_then(Value::as_object).cloned().unwrap_or_default());
     for (name, value) in given {

@@ -190,13 +190,9 @@ async fn locate(
         return Ok(Found { storage, by_name, of_run: None });
     } else if let Some(id) = path.find("runId") {
         access::find_run(app, caller, id).await?
-    } else if let Some(actor) = path.find("actorId") {
-        // "Last" needs a token always (`LAST-6`).
-        access::last_run(app, caller.ok_or_else(ApiError::token_not_provided)?, actor, params).await?
     } else {
-        // Tasks do not exist yet, so nobody has one.
-        access::last_run_filter(caller.ok_or_else(ApiError::token_not_provided)?, params)?;
-        return Err(ApiError::task_not_found());
+        // "Last" needs a token always (`LAST-6`).
+        access::last_run(app, caller.ok_or_else(ApiError::token_not_provided)?, path, params).await?
     };
     let id = default_storage(&run, kind);
     let storage = app.store().storages.get(&id).await?.ok_or_else(|| ApiError::not_found(Noun::Storage))?;

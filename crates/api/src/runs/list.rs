@@ -49,6 +49,18 @@ pub(super) async fn of_actor(
     answer(&app, filter, list.page).await
 }
 
+/// The caller's runs of one task.
+pub(super) async fn of_task(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    path: PathParams,
+    Query(list): Query<ListParams>,
+) -> Answer {
+    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let filter = RunFilter { user: Some(caller.user.id), task: Some(task.id), ..list.filter };
+    answer(&app, filter, list.page).await
+}
+
 async fn answer(app: &App, filter: RunFilter, page: Page) -> Answer {
     let (config, now) = (app.engine_config(), app.now());
     let found = app.store().runs.list(filter, page).await?;

@@ -1,6 +1,6 @@
 //! The run that an address means.
 //!
-//! A run has three addresses: its own, one below its Actor, and that of the Actor's last run. Handlers do not know which it
+//! A run has four addresses: its own, one below its Actor, and those of the last run of its Actor or task. Handlers do not know which it
 //! was; the names of the path's parameters tell.
 
 use std::sync::Arc;
@@ -96,7 +96,7 @@ async fn own_run(parts: &mut Parts, app: &App, right: Right) -> Result<(Arc<Run>
 /// "Last" needs a token always (`LAST-6`).
 async fn last_run(parts: &Parts, app: &App, path: &PathParams, caller: Option<&Caller>) -> Result<Arc<Run>, ApiError> {
     let caller = caller.ok_or_else(ApiError::token_not_provided)?;
-    access::last_run(app, caller, path.get("actorId"), &Params::of(&parts.uri)).await
+    access::last_run(app, caller, path, &Params::of(&parts.uri)).await
 }
 
 /// A run is found below its own Actor only (`RUNS-1`).

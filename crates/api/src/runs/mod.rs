@@ -19,23 +19,28 @@ pub(crate) use output::Outputs;
 pub(crate) use show::wait_for_finish;
 pub(crate) use start::asked;
 
-/// The addresses of runs. `/v2/actors/{actorId}/runs/{runId}` and the last run are the same run under other names.
+/// The addresses of runs. `/v2/actors/{actorId}/runs/{runId}` and the last runs are the same runs under other names.
 pub(crate) fn router() -> Router<App> {
-    let (single, below_actor, last) =
-        ("/v2/actor-runs/{runId}", "/v2/actors/{actorId}/runs/{runId}", "/v2/actors/{actorId}/runs/last");
+    let (single, below_actor) = ("/v2/actor-runs/{runId}", "/v2/actors/{actorId}/runs/{runId}");
+    let last = ["/v2/actors/{actorId}/runs/last", "/v2/actor-tasks/{actorTaskId}/runs/last"];
     let mut router = Router::new()
         .route("/v2/actor-runs", get(list::all))
         .route("/v2/actors/{actorId}/runs", get(list::of_actor).post(start::start))
-        .route("/v2/actors/{actorId}/run-sync", get(sync::record_without_input).post(sync::record))
-        .route("/v2/actors/{actorId}/run-sync-get-dataset-items", get(sync::items_without_input).post(sync::items))
+        .route("/v2/actor-tasks/{actorTaskId}/runs", get(list::of_task).post(start::start))
         .route(single, get(show::show).put(change::update).delete(change::delete))
-        .route(below_actor, get(show::show))
-        .route(last, get(show::show))
         .route(&format!("{single}/charge"), post(change::charge));
+    for started in ["/v2/actors/{actorId}", "/v2/actor-tasks/{actorTaskId}"] {
+        router = router
+            .route(&format!("{started}/run-sync"), get(sync::record_without_input).post(sync::record))
+            .route(&format!("{started}/run-sync-get-dataset-items"), get(sync::items_without_input).post(sync::items));
+    }
+    for prefix in [below_actor].into_iter().chain(last) {
+        router = router.route(prefix, get(show::show));
+    }
     for (path, methods) in operations() {
-        for prefix in [single, below_actor, last] {
+        for prefix in [single, below_actor].into_iter().chain(last) {
             // What has ended is resurrected by its id, not by its place in a list (LAST-3).
-            if !(prefix == last && path == "/resurrect") {
+            if !(last.contains(&prefix) && path == "/resurrect") {
                 router = router.route(&format!("{prefix}{path}"), methods.clone());
             }
         }

@@ -11,7 +11,7 @@ use engine::{Asked, Caller, RunInput, RunOptionsGiven, StartRun};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use model::{Actor, Origin, PermissionLevel, Run};
+use model::{Actor, Origin, PermissionLevel, Run, Task};
 
 use super::show;
 use crate::access;
@@ -99,10 +99,16 @@ fn check_webhooks(params: &Params) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// What is to be run.
+enum Target {
+    Actor(Arc<Actor>),
+    Task(Arc<Task>),
+}
+
 /// A request to start a run, but for its body.
 pub(super) struct Asking {
     pub(super) caller: Caller,
-    actor: Arc<Actor>,
+    target: Target,
     start: StartParams,
     asked: Asked,
     content_type: Option<String>,
@@ -119,24 +125,34 @@ impl FromRequestParts<App> for Asking {
         let Auth(caller) = Auth::from_request_parts(parts, app).await?;
         let start = StartParams::from_params(&Params::of(&parts.uri))?;
         let path = PathParams::from_request_parts(parts, app).await?;
-        let actor = access::visible_actor(app, &caller, path.get("actorId")).await?;
+        let target = match path.find("actorTaskId") {
+            Some(task) => Target::Task(access::own_task(app, &caller, task).await?),
+            None => Target::Actor(access::visible_actor(app, &caller, path.get("actorId")).await?),
+        };
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let asked = asked(&caller, parts);
-        Ok(Self { caller, actor, start, asked, content_type: content_type.filter(|text| !text.is_empty()) })
+        Ok(Self { caller, target, start, asked, content_type: content_type.filter(|text| !text.is_empty()) })
     }
 }
 
 impl Asking {
-    /// Starts the run with `body` as its input; none if it is empty (`START-17`).
+    /// Starts the run with `body` as its input; none if it is empty (`START-17`). That of a task goes over the task's own, and
+    /// the permission level is for Actors only (`TASK-4`, `START-15`).
     pub(super) async fn launch(self, app: &App, body: Bytes) -> Result<Arc<Run>, ApiError> {
         let input = (!body.is_empty()).then_some(RunInput { body, content_type: self.content_type });
         let StartParams { given, force_permission_level } = self.start;
         let start = StartRun { given, force_permission_level, input, asked: self.asked, task: None };
-        Ok(app.engine().start_run(&self.caller, &self.actor, start).await?)
+        Ok(match self.target {
+            Target::Actor(actor) => app.engine().start_run(&self.caller, &actor, start).await?,
+            Target::Task(task) => {
+                let start = StartRun { force_permission_level: None, ..start };
+                app.engine().start_task(&self.caller, &task, start).await?
+            }
+        })
     }
 }
 
-/// `POST /v2/actors/{actorId}/runs` (`START-1`).
+/// `POST …/runs` of an Actor or a task (`START-1`).
 pub(super) async fn start(
     State(app): State<App>,
     asking: Asking,

@@ -4,8 +4,10 @@ mod actor;
 mod build;
 mod given;
 mod job;
+mod options;
 mod run;
 mod storage;
+mod task;
 mod user;
 mod version;
 
@@ -23,8 +25,10 @@ pub(crate) use actor::{ActorBody, ActorItem, StoreItem};
 pub(crate) use build::{BuildBody, BuildItem};
 pub(crate) use given::{Given, given};
 pub(crate) use job::Viewer;
+pub(crate) use options::OptionsGiven;
 pub(crate) use run::{RunBody, RunItem};
 pub(crate) use storage::{Show, StorageInList, StorageObject};
+pub(crate) use task::{TaskBody, TaskItem, TaskNames};
 pub(crate) use user::{OwnUser, PublicUser, UNLIMITED, limits};
 pub(crate) use version::{EnvVarBody, EnvVarGiven, VersionBody, VersionGiven, check_tag, env_var_exists};
 

@@ -33,5 +33,6 @@ mod proxy;
 mod push;
 mod run_operations;
 mod runs;
+mod tasks;
 mod users;
 mod versions;

@@ -2,7 +2,7 @@
 
 use model::memory_expression::{MAX_MEMORY_MBYTES, MIN_MEMORY_MBYTES};
 use model::pricing::PricingInfo;
-use model::{Actor, RunOptions};
+use model::{Actor, GivenOptions, RunOptions};
 
 use crate::EngineError;
 
@@ -38,6 +38,23 @@ impl RunOptionsGiven {
             max_total_charge_usd: self.max_total_charge_usd.or(others.max_total_charge_usd),
             restart_on_error: self.restart_on_error.or(others.restart_on_error),
         }
+    }
+
+    /// Refuses what no run could have, for options that are kept for later.
+    ///
+    /// # Errors
+    /// `InvalidMemory`, `InvalidTimeout`, `MaxItemsNotPositive`, `MaxTotalChargeNotPositive`.
+    pub fn check(&self) -> Result<(), EngineError> {
+        let any = RunOptions {
+            build: String::new(),
+            timeout_secs: 0,
+            memory_mbytes: MIN_MEMORY_MBYTES,
+            disk_mbytes: 0,
+            max_items: None,
+            max_total_charge_usd: None,
+            restart_on_error: None,
+        };
+        self.over(any, None).map(drop)
     }
 
     /// The options of a run of `actor`, checked. Memory that nobody gave is the Actor's, as it is written there.
@@ -92,6 +109,19 @@ impl RunOptionsGiven {
             max_total_charge_usd: self.max_total_charge_usd.or(options.max_total_charge_usd),
             restart_on_error: self.restart_on_error.or(options.restart_on_error),
         })
+    }
+}
+
+impl From<GivenOptions> for RunOptionsGiven {
+    fn from(kept: GivenOptions) -> Self {
+        Self {
+            build: kept.build,
+            timeout_secs: kept.timeout_secs,
+            memory_mbytes: kept.memory_mbytes,
+            max_items: kept.max_items,
+            max_total_charge_usd: kept.max_total_charge_usd,
+            restart_on_error: kept.restart_on_error,
+        }
     }
 }
 

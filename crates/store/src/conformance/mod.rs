@@ -16,6 +16,7 @@ pub mod queues;
 pub mod records;
 pub mod runs;
 pub mod storages;
+pub mod tasks;
 pub mod users;
 
 /// Makes a test of every case. `$open` is an async function in scope that returns something with a field `store`, which
@@ -74,6 +75,14 @@ macro_rules! conformance_tests {
                 the_store_front_is_searched_by_words_the_best_places_first,
                 the_store_front_knows_the_prices_in_force,
                 a_deleted_actor_takes_versions_and_builds_along_but_no_runs;
+            tasks:
+                a_task_is_found_by_id_and_by_its_owners_name_in_any_case,
+                a_task_is_changed_whole_or_not_at_all,
+                an_input_of_any_size_comes_back_as_it_was,
+                tasks_are_listed_by_creation_without_their_inputs,
+                runs_of_a_task_are_counted_for_it,
+                a_deleted_task_is_gone_and_its_name_is_free,
+                a_deleted_actor_takes_its_tasks_along;
             builds:
                 builds_are_numbered_by_version_and_no_number_comes_twice,
                 a_build_comes_back_with_its_source_and_all_that_it_found,

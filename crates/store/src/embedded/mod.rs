@@ -15,11 +15,13 @@ mod jobs;
 mod logs;
 mod migrations;
 mod objects;
+mod owned;
 mod queues;
 mod reaper;
 mod records;
 mod runs;
 mod storages;
+mod tasks;
 mod upkeep;
 mod users;
 
@@ -40,6 +42,7 @@ use self::queues::Queues;
 use self::records::Records;
 use self::runs::Runs;
 use self::storages::Storages;
+use self::tasks::Tasks;
 use self::upkeep::Caretaker;
 use self::users::Users;
 use crate::{Store, StoreError};
@@ -99,7 +102,8 @@ fn assemble(core: Arc<Core>) -> Result<Store, StoreError> {
         queues: Arc::new(Queues::new(core.clone())),
         actors: Arc::new(Actors::new(jobs.clone())),
         builds: Arc::new(Builds::new(jobs.clone())),
-        runs: Arc::new(Runs::new(jobs)),
+        runs: Arc::new(Runs::new(jobs.clone())),
+        tasks: Arc::new(Tasks::new(jobs)),
         users: Arc::new(Users::new(core.clone())),
         logs: Arc::new(Logs::open(core)?),
         upkeep: Arc::new(caretaker),

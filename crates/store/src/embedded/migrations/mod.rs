@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0004_input_keys.sql"),
     include_str!("0005_usage.sql"),
     include_str!("0006_store_front.sql"),
+    include_str!("0007_tasks.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.

@@ -46,15 +46,15 @@ pub(super) fn page(
     Ok(runs)
 }
 
-/// How many runs match, without counting them where only user, Actor and status matter.
+/// How many runs match, without counting them where only status, user and Actor or task matter.
 pub(super) fn total(connection: &Connection, filter: &RunFilter) -> Result<u64, StoreError> {
     let conditions = Conditions::of(filter);
     let is_counted = filter.user.is_some()
-        && filter.task.is_none()
+        && (filter.task.is_none() || filter.actor.is_none())
         && filter.origin.is_none()
         && filter.started_after.is_none()
         && filter.started_before.is_none();
-    let sql = if is_counted { conditions.counted_sql() } else { conditions.count_sql() };
+    let sql = if is_counted { conditions.counted_sql(filter.task.is_some()) } else { conditions.count_sql() };
     Ok(connection.prepare_cached(&sql)?.query_row(&conditions.values()[..], |row| row.get(0))?)
 }
 
@@ -118,8 +118,9 @@ impl Conditions {
         format!("SELECT count(*) FROM run WHERE status IN ({}){}", self.status_list(), self.all())
     }
 
-    fn counted_sql(&self) -> String {
-        format!("SELECT coalesce(sum(n), 0) FROM run_count WHERE status IN ({}){}", self.status_list(), self.all())
+    fn counted_sql(&self, by_task: bool) -> String {
+        let counts = if by_task { "task_run_count" } else { "run_count" };
+        format!("SELECT coalesce(sum(n), 0) FROM {counts} WHERE status IN ({}){}", self.status_list(), self.all())
     }
 
     fn status_list(&self) -> String {

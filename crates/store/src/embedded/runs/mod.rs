@@ -13,7 +13,7 @@ use super::core::Core;
 use super::db::{Sql as _, WriteTx};
 use super::jobs::{Jobs, status_code};
 use super::records::Prepared;
-use super::{doc, front, logs, queues, storages};
+use super::{doc, front, logs, queues, storages, tasks};
 use crate::{JobLog, NewRecord, Noun, RunChange, RunFilter, RunStore, StoreError};
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -223,7 +223,8 @@ fn insert(tx: &WriteTx<'_>, run: &Run) -> Result<(), StoreError> {
          last_run_at = max(coalesce(last_run_at, ?2), ?2) WHERE id = ?1",
         params![run.actor_id.as_str(), run.started_at.as_millis(), new_users],
     )?;
-    front::count_use(tx, &run.actor_id, 1, new_users)
+    front::count_use(tx, &run.actor_id, 1, new_users)?;
+    tasks::count_start(tx, run)
 }
 
 /// Lets `change` work on a run and writes what it wants to keep. Returns the newest state and whether it was kept.
@@ -297,7 +298,7 @@ fn count(connection: &Connection, run: &Run, by: i64) -> Result<(), StoreError> 
          ON CONFLICT (user_id, actor_id, status) DO UPDATE SET n = n + ?4",
         params![run.user_id.as_str(), run.actor_id.as_str(), status_code(run.status), by],
     )?;
-    Ok(())
+    tasks::count_run(connection, run, by)
 }
 
 fn cache_after_commit(jobs: &Arc<Jobs>, tx: &mut WriteTx<'_>, run: Run) -> Arc<Run> {

@@ -1,0 +1,189 @@
+//! Tasks and their inputs (section 19 of the contract). Their runs are with the other runs.
+
+mod change;
+mod publishing;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use engine::Caller;
+use http::StatusCode;
+use model::{ActorId, JsonObject, Listed, Page, Task, TaskId};
+use parking_lot::Mutex;
+use store::StoreError;
+
+use crate::app::App;
+use crate::error::{Answer, ApiError, Problem};
+use crate::extract::{Auth, Json, JsonOrDefault, PathParams, Query, WholeBody};
+use crate::wire::{self, ListPage, TaskBody, TaskItem, TaskNames};
+use crate::{access, actors};
+
+use change::TaskGiven;
+
+/// The addresses of tasks, without those of their runs.
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/v2/actor-tasks", get(list).post(create))
+        .route("/v2/actor-tasks/{actorTaskId}", get(show).put(update).delete(delete))
+        .route("/v2/actor-tasks/{actorTaskId}/input", get(show_input).put(update_input))
+}
+
+async fn list(State(app): State<App>, Auth(caller): Auth, Query(page): Query<Page>) -> Answer {
+    let found = app.store().tasks.list(&caller.user.id, page).await?;
+    let mut actors: HashMap<ActorId, Option<(String, String)>> = HashMap::new();
+    let mut items = Vec::with_capacity(found.items.len());
+    for (task, runs) in found.items {
+        let actor = match actors.get(&task.actor_id) {
+            Some(known) => known.clone(),
+            None => {
+                let names = actor_names(&app, &task.actor_id).await?;
+                actors.entry(task.actor_id).or_insert(names).clone()
+            }
+        };
+        items.push(TaskItem::new(&task, runs, TaskNames { username: caller.user.username.clone(), actor }));
+    }
+    Ok(wire::ok(&ListPage::new(page, Listed { total: found.total, items })))
+}
+
+/// `POST /v2/actor-tasks` (`TASK-1`, `TASK-8`).
+async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<TaskGiven>) -> Answer {
+    let Some(actor) = given.actor().map(str::to_owned) else {
+        return Err(ApiError::invalid_request("\"actId\" is required"));
+    };
+    let actor = access::visible_actor(&app, &caller, &actor).await?;
+    let (id, now) = (TaskId::random(app.engine().random()), app.now());
+    let name = given.name().map_or_else(|| format!("task-{id}"), str::to_owned);
+    let bare = Task::new(id, caller.user.id, actor.id, &name, now);
+    let task = given.apply(&bare, now)?;
+    publishing::check(&app, &bare, &task).await?;
+    let task = match app.store().tasks.create(task).await {
+        Err(StoreError::NameTaken) => return Err(name_taken(&name)),
+        created => created?,
+    };
+    let mut response = answer(&app, &caller, &task, StatusCode::CREATED).await?;
+    wire::locate(&mut response, &app.public_url(&format!("actor-tasks/{}", task.id)));
+    Ok(response)
+}
+
+async fn show(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
+    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    answer(&app, &caller, &task, StatusCode::OK).await
+}
+
+/// `PUT /v2/actor-tasks/{actorTaskId}`: changes what is given and leaves the rest; an input is replaced whole (`TASK-3`).
+async fn update(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    path: PathParams,
+    JsonOrDefault(given): JsonOrDefault<TaskGiven>,
+) -> Answer {
+    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let now = app.now();
+    publishing::check(&app, &task, &given.apply(&task, now)?).await?;
+    let task = change(&app, &task.id, move |task| given.apply(task, now)).await?;
+    answer(&app, &caller, &task, StatusCode::OK).await
+}
+
+/// `DELETE /v2/actor-tasks/{actorTaskId}`; its runs stay.
+async fn delete(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
+    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    app.store().tasks.delete(&task.id).await?;
+    Ok(wire::no_content())
+}
+
+/// `GET …/input`, answered without an envelope (`TASK-3`).
+async fn show_input(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
+    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    Ok(answer_input(&task))
+}
+
+/// `PUT …/input`: puts members over those that are there, and answers the whole (`TASK-3`).
+async fn update_input(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    path: PathParams,
+    WholeBody(body): WholeBody,
+) -> Answer {
+    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let given = match body.trim_ascii() {
+        b"" => None,
+        text => JsonObject::parse(text)?,
+    };
+    let Some(given) = given else { return Ok(answer_input(&task)) };
+    let now = app.now();
+    let merge = move |task: &Task| {
+        let input = Some(task.input.as_ref().map_or_else(|| given.clone(), |input| input.merged(&given)));
+        Ok(Task { input, modified_at: now, ..task.clone() })
+    };
+    Ok(answer_input(&*change(&app, &task.id, merge).await?))
+}
+
+/// Changes a task to what `change` makes of its newest state. `modifiedAt` moves only if anything else did.
+async fn change(
+    app: &App,
+    id: &TaskId,
+    change: impl Fn(&Task) -> Result<Task, ApiError> + Send + 'static,
+) -> Result<Arc<Task>, ApiError> {
+    let refusal = Arc::new(Mutex::new(None));
+    let refused = refusal.clone();
+    let changed = app.store().tasks.modify(
+        id,
+        Box::new(move |task| match change(task) {
+            Ok(new) => {
+                let is_other = Task { modified_at: task.modified_at, ..new.clone() } != *task;
+                if is_other {
+                    *task = new;
+                }
+                is_other
+            }
+            Err(error) => {
+                *refused.lock() = Some(error);
+                false
+            }
+        }),
+    );
+    let changed = match changed.await {
+        Err(StoreError::NameTaken) => Err(name_taken("that you gave")),
+        changed => Ok(changed?),
+    };
+    match refusal.lock().take() {
+        Some(refusal) => Err(refusal),
+        None => changed,
+    }
+}
+
+/// The answer that shows a whole task to its owner.
+async fn answer(app: &App, caller: &Caller, task: &Task, status: StatusCode) -> Result<Response, ApiError> {
+    let runs = app.store().tasks.total_runs(&task.id).await?;
+    let actor = actor_names(app, &task.actor_id).await?;
+    let names = TaskNames { username: caller.user.username.clone(), actor };
+    Ok(wire::data(status, &TaskBody::new(task, runs, names)))
+}
+
+fn answer_input(task: &Task) -> Response {
+    match &task.input {
+        Some(input) => wire::bare_json(StatusCode::OK, input),
+        None => wire::bare_json(StatusCode::OK, &JsonObject::default()),
+    }
+}
+
+/// The name of an Actor's owner, and its own.
+async fn actor_names(app: &App, id: &ActorId) -> Result<Option<(String, String)>, ApiError> {
+    let Some(actor) = app.store().actors.get(id).await? else { return Ok(None) };
+    match actors::username(app, &actor).await {
+        Ok(username) => Ok(Some((username, actor.name.clone()))),
+        Err(error) if error.problem() == Problem::RecordNotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn name_taken(name: &str) -> ApiError {
+    ApiError::new(
+        Problem::ActorTaskNameNotUnique,
+        format!("Actor task name is not unique: you already have a task with the name {name}"),
+    )
+}
