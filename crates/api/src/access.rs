@@ -257,7 +257,8 @@ fn last_run_filter(caller: &Caller, params: &Params) -> Result<RunFilter, ApiErr
     Ok(RunFilter { user: Some(caller.user.id), statuses: status, origin, ..RunFilter::default() })
 }
 
-async fn owner_id(app: &App, caller: Option<&Caller>, owner: Owner) -> Result<Option<UserId>, ApiError> {
+/// The user that a reference by name names.
+pub(crate) async fn owner_id(app: &App, caller: Option<&Caller>, owner: Owner) -> Result<Option<UserId>, ApiError> {
     Ok(match owner {
         Owner::Caller => Some(caller.ok_or_else(ApiError::token_not_provided)?.user.id),
         Owner::Id(id) => Some(id),

@@ -7,6 +7,7 @@ use engine::EngineError;
 use http::StatusCode;
 use model::StorageKind;
 use model::input_schema::InputError;
+use model::schedule::TicksError;
 use serde::Serialize;
 use store::{Noun, StoreError};
 
@@ -38,6 +39,7 @@ pub enum Problem {
     CannotPublishActor,
     CannotPublishActorTask,
     CannotRemoveRunningRun,
+    CronExpressionInvalid,
     DatasetDoesNotHaveSchema,
     DatasetSchemaInvalid,
     DeletingDefaultBuild,
@@ -65,6 +67,7 @@ pub enum Problem {
     MaxTotalChargeUsdMustBeGreaterThanZero,
     MethodNotAllowed,
     NameNotUnique,
+    NextRuntimeComputationFailed,
     PageNotFound,
     ParameterRequired,
     ParamNotOneOf,
@@ -79,6 +82,9 @@ pub enum Problem {
     RequestTooLarge,
     RunFailed,
     RunTimeoutExceeded,
+    ScheduleActorNotFound,
+    ScheduleActorTaskNotFound,
+    ScheduleNameNotUnique,
     SchemaValidationError,
     ServiceUnavailable,
     StoreSchemaInvalid,
@@ -105,6 +111,7 @@ impl Problem {
             Self::CannotPublishActor => (S::FORBIDDEN, "cannot-publish-actor"),
             Self::CannotPublishActorTask => (S::BAD_REQUEST, "cannot-publish-actor-task"),
             Self::CannotRemoveRunningRun => (S::BAD_REQUEST, "cannot-remove-running-run"),
+            Self::CronExpressionInvalid => (S::BAD_REQUEST, "cron-expression-invalid"),
             Self::DatasetDoesNotHaveSchema => (S::BAD_REQUEST, "dataset-does-not-have-schema"),
             Self::DatasetSchemaInvalid => (S::BAD_REQUEST, "dataset-schema-invalid"),
             Self::DeletingDefaultBuild => (S::BAD_REQUEST, "deleting-default-build"),
@@ -134,6 +141,7 @@ impl Problem {
             }
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
             Self::NameNotUnique => (S::CONFLICT, "name-not-unique"),
+            Self::NextRuntimeComputationFailed => (S::BAD_REQUEST, "next-runtime-computation-failed"),
             Self::PageNotFound => (S::NOT_FOUND, "page-not-found"),
             Self::ParameterRequired => (S::BAD_REQUEST, "parameter-required"),
             Self::ParamNotOneOf => (S::BAD_REQUEST, "param-not-one-of"),
@@ -148,6 +156,9 @@ impl Problem {
             Self::RequestTooLarge => (S::PAYLOAD_TOO_LARGE, "request-too-large"),
             Self::RunFailed => (S::BAD_REQUEST, "run-failed"),
             Self::RunTimeoutExceeded => (S::REQUEST_TIMEOUT, "run-timeout-exceeded"),
+            Self::ScheduleActorNotFound => (S::BAD_REQUEST, "schedule-actor-not-found"),
+            Self::ScheduleActorTaskNotFound => (S::BAD_REQUEST, "schedule-actor-task-not-found"),
+            Self::ScheduleNameNotUnique => (S::CONFLICT, "schedule-name-not-unique"),
             Self::SchemaValidationError => (S::BAD_REQUEST, "schema-validation-error"),
             Self::ServiceUnavailable => (S::SERVICE_UNAVAILABLE, "service-unavailable"),
             Self::StoreSchemaInvalid => (S::BAD_REQUEST, "store-schema-invalid"),
@@ -318,6 +329,7 @@ impl From<EngineError> for ApiError {
             E::MaxTotalChargeBelowMinimum(_) => Problem::MaxTotalChargeUsdBelowMinimum,
             E::Input(InputError::Schema(_)) => Problem::InvalidInputSchema,
             E::Input(_) | E::TaskInput(_) => Problem::InvalidInput,
+            E::Schedule(error) => problem_of(error),
             E::JobFinished => Problem::JobFinished,
             E::CannotRemoveRunningRun => Problem::CannotRemoveRunningRun,
             E::MaxMetamorphsExceeded => Problem::MaxMetamorphsExceeded,
@@ -341,6 +353,20 @@ impl From<EngineError> for ApiError {
             E::Internal(error) => Self::internal(error),
             refused => Self::new(problem, refused.to_string()),
         }
+    }
+}
+
+impl From<TicksError> for ApiError {
+    fn from(refused: TicksError) -> Self {
+        Self::new(problem_of(&refused), refused.to_string())
+    }
+}
+
+fn problem_of(refused: &TicksError) -> Problem {
+    match refused {
+        TicksError::Cron(..) => Problem::CronExpressionInvalid,
+        TicksError::Zone(_) => Problem::InvalidValue,
+        TicksError::Never(_) => Problem::NextRuntimeComputationFailed,
     }
 }
 

@@ -21,6 +21,7 @@ mod forward;
 mod logs;
 mod openapi;
 mod runs;
+mod schedules;
 mod storages;
 mod store_front;
 mod tasks;

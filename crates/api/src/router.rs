@@ -5,7 +5,7 @@ use http::Uri;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::{actors, builds, events, logs, openapi, runs, storages, store_front, tasks, tools, users};
+use crate::{actors, builds, events, logs, openapi, runs, schedules, storages, store_front, tasks, tools, users};
 
 /// All routes. What happens around them is in [`crate::Service`].
 pub(crate) fn router(app: App) -> Router {
@@ -13,6 +13,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(storages::router())
         .merge(actors::router())
         .merge(tasks::router())
+        .merge(schedules::router())
         .merge(builds::router())
         .merge(runs::router())
         .merge(logs::router())

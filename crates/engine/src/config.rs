@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use drivers::Driver;
+use model::schedule::MissedTicks;
 use model::{GeneralAccess, Prices, Random, SharedClock};
 use store::Store;
 
@@ -57,6 +58,8 @@ pub struct EngineConfig {
     pub run_access: GeneralAccess,
     /// Access to storages that new users start with (`AUTH-9`).
     pub storage_access: GeneralAccess,
+    /// What schedules do about times that passed while the server was down (`SCH-12`).
+    pub missed_schedules: MissedTicks,
 }
 
 /// The forward proxy as runs reach it.
@@ -86,6 +89,7 @@ impl Default for EngineConfig {
             prices: Prices::default(),
             run_access: GeneralAccess::AnyoneWithIdCanRead,
             storage_access: GeneralAccess::Restricted,
+            missed_schedules: MissedTicks::Skip,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use drivers::Driver;
 use model::{BuildId, Random, RunId, SharedClock, Timestamp};
 use store::Store;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) builds: Registry<BuildId, LiveBuild>,
     pub(crate) views: Views,
     pub(crate) tails: Tails,
+    /// Wakes the clockwork of schedules when one was made or changed.
+    pub(crate) scheduler: Notify,
     /// Ends every task of the engine; what they left half done is taken up again by the next engine.
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -63,6 +66,7 @@ impl Engine {
             builds: Registry::default(),
             views: Views::default(),
             tails: Tails::default(),
+            scheduler: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             #[cfg(any(test, feature = "testing"))]

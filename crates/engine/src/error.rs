@@ -2,6 +2,7 @@
 
 use drivers::DriverError;
 use model::input_schema::InputError;
+use model::schedule::TicksError;
 use model::{JobStatus, NoObject};
 use store::{Noun, StoreError};
 
@@ -48,6 +49,9 @@ pub enum EngineError {
     /// What is put over the input of a task is no object (`TASK-4`).
     #[error(transparent)]
     TaskInput(#[from] NoObject),
+    /// A schedule would never be due (`SCH-2`).
+    #[error(transparent)]
+    Schedule(#[from] TicksError),
     /// Reboot or metamorph of a finished run (`REBOOT-1`, `META-5`).
     #[error("Actor job is already finished.")]
     JobFinished,

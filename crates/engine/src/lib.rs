@@ -24,6 +24,7 @@ mod supervision;
 mod builds;
 mod outbound;
 mod runs;
+mod schedules;
 mod tasks;
 
 // What is seen of them
@@ -46,3 +47,4 @@ pub use limits::{Held, LimitsChange};
 pub use outbound::is_forbidden;
 pub use rights::Subject;
 pub use runs::{Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};
+pub use schedules::Scheduled;

@@ -41,6 +41,7 @@ impl Engine {
         self.spawn(async move { engine.find_orphans().await });
         self.write_figures_now_and_then();
         self.expire_now_and_then();
+        self.keep_schedules();
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use chacha20poly1305::aead::Aead as _;
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use model::signature::{hmac_sha256, sign};
-use model::{Random, RunId, hex};
+use model::{Random, RunId, ScheduleActionId, ScheduleId, Timestamp, hex};
 
 use crate::Engine;
 
@@ -18,6 +18,7 @@ pub(crate) const RUN_TOKEN: &str = "playhouse_run_";
 /// One key for each use, so that none tells anything about another.
 pub(crate) struct Keys {
     run_tokens: [u8; 32],
+    scheduled_runs: [u8; 32],
     events: String,
     seal: XChaCha20Poly1305,
 }
@@ -27,6 +28,7 @@ impl Keys {
         let key = |purpose: &str| hmac_sha256(secret, purpose.as_bytes());
         Self {
             run_tokens: key("run tokens"),
+            scheduled_runs: key("scheduled runs"),
             events: hex::encode(&key("events")),
             seal: XChaCha20Poly1305::new(&key("sealed values").into()),
         }
@@ -36,6 +38,11 @@ impl Keys {
     pub(crate) fn run_token(&self, run: &RunId) -> String {
         let mac = hmac_sha256(&self.run_tokens, run.as_str().as_bytes());
         format!("{RUN_TOKEN}{run}_{}", hex::encode(&mac[..20]))
+    }
+
+    /// What the id of the run follows from that an action of a schedule starts at a time.
+    pub(crate) fn scheduled_run(&self, schedule: &ScheduleId, action: &ScheduleActionId, at: Timestamp) -> [u8; 32] {
+        hmac_sha256(&self.scheduled_runs, format!("{schedule} {action} {}", at.as_millis()).as_bytes())
     }
 
     /// The secret part of the address of a run's events (`EVT-1`).

@@ -235,7 +235,7 @@ async fn open_store(directory: &Path, clock: &SharedClock, random: &Arc<dyn Rand
 
 /// A start that says nothing but `given`.
 pub fn start(given: RunOptionsGiven) -> StartRun {
-    StartRun { given, force_permission_level: None, input: None, asked: asked(), task: None }
+    StartRun { given, force_permission_level: None, input: None, asked: asked(), task: None, scheduled: None }
 }
 
 /// A call through the API.

@@ -26,6 +26,10 @@ pub mod kind {
     pub enum Build {}
     /// A run.
     pub enum Run {}
+    /// A schedule.
+    pub enum Schedule {}
+    /// An action of a schedule.
+    pub enum ScheduleAction {}
     /// A task.
     pub enum Task {}
     /// A user.
@@ -42,6 +46,10 @@ pub type ActorId = Id<kind::Actor>;
 pub type BuildId = Id<kind::Build>;
 /// Id of a run.
 pub type RunId = Id<kind::Run>;
+/// Id of a schedule.
+pub type ScheduleId = Id<kind::Schedule>;
+/// Id of an action of a schedule.
+pub type ScheduleActionId = Id<kind::ScheduleAction>;
 /// Id of a task.
 pub type TaskId = Id<kind::Task>;
 /// Id of a user.

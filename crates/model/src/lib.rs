@@ -28,6 +28,7 @@ pub mod members;
 pub mod memory_expression;
 pub mod pricing;
 mod run;
+pub mod schedule;
 mod source_address;
 mod task;
 mod usage;
@@ -49,7 +50,9 @@ pub use actor::{
     Source, SourceFile, TaggedBuild, Version, parse_build_number, parse_version_number,
 };
 pub use build::{Build, BuildOptions, BuildStats, JobMeta};
-pub use ids::{ActorId, BuildId, Id, Random, RunId, StorageId, TaskId, TokenId, UserId, kind};
+pub use ids::{
+    ActorId, BuildId, Id, Random, RunId, ScheduleActionId, ScheduleId, StorageId, TaskId, TokenId, UserId, kind,
+};
 pub use job_status::{JobEffect, JobEvent, JobStatus, Refused, step};
 pub use json_object::{JsonObject, NoObject};
 pub use names::{EmptyName, MAX_NAME, Owner, Reference, fold, is_dns_safe, is_resource_name, is_username};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use model::schedule::MissedTicks;
 use serde::Deserialize;
 
 use crate::exit::{Failure, USAGE};
@@ -60,6 +61,10 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_CONSOLE_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub console_password: Option<String>,
 
+    /// What schedules do about the times that passed while the server was down [default: skip]
+    #[arg(long, env = "PLAYHOUSE_MISSED_SCHEDULES", value_enum)]
+    pub missed_schedules: Option<MissedSchedules>,
+
     /// How to write the server's own log [default: text on a terminal, json otherwise]
     #[arg(long, env = "PLAYHOUSE_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -78,6 +83,18 @@ pub enum DriverChoice {
     Auto,
     /// Plain processes of this machine, isolated as far as its kernel allows.
     Process,
+}
+
+/// What schedules do about the times that passed while the server was down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissedSchedules {
+    /// Nothing: they go on with the next.
+    Skip,
+    /// Each makes up for the first of them.
+    One,
+    /// Each makes up for every one of them.
+    All,
 }
 
 /// How to write the server's own log.
@@ -105,6 +122,7 @@ impl Settings {
             build_timeout_secs: self.build_timeout_secs.or(file.build_timeout_secs),
             git_protocols: self.git_protocols.or(file.git_protocols),
             console_password: self.console_password.or(file.console_password),
+            missed_schedules: self.missed_schedules.or(file.missed_schedules),
             log_format: self.log_format.or(file.log_format),
             log: self.log.or(file.log),
         }
@@ -115,6 +133,15 @@ impl Settings {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text)
             .map_err(|error| Failure::new(USAGE, format!("{} is not valid: {error}", path.display())).into())
+    }
+
+    /// What schedules do about missed times.
+    pub fn missed_schedules(&self) -> MissedTicks {
+        match self.missed_schedules {
+            None | Some(MissedSchedules::Skip) => MissedTicks::Skip,
+            Some(MissedSchedules::One) => MissedTicks::One,
+            Some(MissedSchedules::All) => MissedTicks::All,
+        }
     }
 
     /// The data directory in force.

@@ -73,6 +73,7 @@ pub async fn open(
         retention_days: settings.retention_days,
         proxy: Some(engine::ProxyEnv { host: "127.0.0.1".to_owned(), port }),
         work_dir: data_dir.path().join("work"),
+        missed_schedules: settings.missed_schedules(),
         ..defaults
     };
     let secret = data_dir.secret(&SystemRandom)?;

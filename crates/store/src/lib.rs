@@ -15,6 +15,7 @@ mod logs;
 mod queues;
 mod records;
 mod runs;
+mod schedules;
 mod storages;
 mod tasks;
 mod upkeep;
@@ -35,6 +36,7 @@ pub use records::{
     ByteRange, ByteStream, Content, KeyPage, KeyQuery, NewRecord, Record, RecordBody, RecordMeta, RecordStore,
 };
 pub use runs::{RunChange, RunFilter, RunStore};
+pub use schedules::{KeptSchedule, ScheduleChange, ScheduleNote, ScheduleStore};
 pub use storages::{NewStorage, Reads, StorageChange, StorageFilter, StorageStore, Touched};
 pub use tasks::{TaskChange, TaskStore};
 pub use upkeep::Upkeep;
@@ -52,6 +54,7 @@ pub struct Store {
     pub builds: Arc<dyn BuildStore>,
     pub runs: Arc<dyn RunStore>,
     pub tasks: Arc<dyn TaskStore>,
+    pub schedules: Arc<dyn ScheduleStore>,
     pub users: Arc<dyn UserStore>,
     pub logs: Arc<dyn LogStore>,
     pub upkeep: Arc<dyn Upkeep>,

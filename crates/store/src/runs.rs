@@ -13,6 +13,9 @@ use crate::{NewRecord, StoreError};
 pub trait RunStore: Send + Sync + std::fmt::Debug {
     /// Makes a run with its storages and its input, all in one transaction, and counts it in the
     /// statistics of its Actor and its task (`START-22`, `START-23`).
+    ///
+    /// # Errors
+    /// `NameTaken` if there is a run of that id; nothing is made then.
     async fn create(
         &self,
         run: Run,

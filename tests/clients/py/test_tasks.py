@@ -1,6 +1,7 @@
 """Tasks and schedules through the official Python client, whose models insist on every field they name."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
@@ -106,3 +107,59 @@ def test_the_async_client_runs_a_task(server, client, actor):
     called, task = asyncio.run(run())
     assert called.status == 'SUCCEEDED'
     assert task.stats.total_runs == 1
+
+
+def test_a_schedule_is_created_found_changed_listed_and_deleted(client, actor):
+    task = client.tasks().create(actor_id=actor.id, name='scheduled')
+    actions = [
+        {'type': 'RUN_ACTOR', 'actorId': actor.id, 'runInput': {'body': '{}', 'contentType': 'application/json'}},
+        {'type': 'RUN_ACTOR_TASK', 'actorTaskId': task.id, 'input': {'b': 2}},
+    ]
+    made = client.schedules().create(
+        cron_expression='30 2 * * *',
+        is_enabled=True,
+        is_exclusive=False,
+        name='first',
+        timezone='Europe/Prague',
+        description='Text',
+        title='First',
+        notifications_email=True,
+        actions=actions,
+    )
+    assert (made.name, made.timezone, made.is_enabled, made.is_exclusive) == ('first', 'Europe/Prague', True, False)
+    assert [action.type for action in made.actions] == ['RUN_ACTOR', 'RUN_ACTOR_TASK']
+    assert made.next_run_at > made.created_at
+    assert made.notifications.email
+
+    schedule = client.schedule(made.id)
+    assert schedule.get() == made
+    assert schedule.get_log() == []
+    assert client.schedule('no-such-schedule').get() is None
+    changed = schedule.update(cron_expression='@hourly', is_enabled=False)
+    assert (changed.cron_expression, changed.next_run_at, changed.actions) == ('@hourly', None, made.actions)
+    second = client.schedules().create(cron_expression='@daily', is_enabled=False, is_exclusive=True, name='second')
+    page = client.schedules().list(desc=True, limit=1)
+    assert (page.total, page.items[0].name) == (2, 'second')
+    assert [item.name for item in client.schedules().iterate()] == ['first', 'second']
+    with pytest.raises(ApifyApiError) as refused:
+        client.schedules().create(cron_expression='often', is_enabled=True, is_exclusive=True)
+    assert refused.value.type == 'cron-expression-invalid'
+
+    client.schedule(second.id).delete()
+    schedule.delete()
+    assert schedule.get() is None
+
+
+def test_a_schedule_that_is_due_runs_its_task(client, actor):
+    task = client.task(client.tasks().create(actor_id=actor.id, name='often').id)
+    actions = [{'type': 'RUN_ACTOR_TASK', 'actorTaskId': task.get().id}]
+    made = client.schedules().create(cron_expression='*/10 * * * * *', is_enabled=True, is_exclusive=True, name='often', actions=actions)
+
+    while not task.runs().list().items:
+        time.sleep(0.1)
+    run = task.last_run(origin='SCHEDULER').wait_for_finish()
+
+    assert run.status == 'SUCCEEDED'
+    assert (run.meta.schedule_id, run.meta.scheduled_at) == (made.id, made.next_run_at)
+    assert client.schedule(made.id).get_log()[0].message == 'Schedule invoked'
+    client.schedule(made.id).delete()

@@ -8,6 +8,7 @@ mod export;
 mod load;
 mod queue;
 mod run_start;
+mod schedules;
 mod sealed;
 mod server;
 mod start;
@@ -37,6 +38,8 @@ pub enum Subject {
     Delete,
     /// Heads, locks and additions on a long queue, and its deletion beside other work.
     Queue,
+    /// Pages of a hundred thousand schedules, and a thousand that are due at once.
+    Schedules,
 }
 
 /// Measures `only` these, or everything.
@@ -59,6 +62,7 @@ pub fn run(only: &[Subject]) -> anyhow::Result<()> {
             Subject::Disk => sealed::measure_disk()?,
             Subject::Delete => sealed::measure_delete()?,
             Subject::Queue => queue::measure()?,
+            Subject::Schedules => schedules::measure()?,
         }
     }
     Ok(())

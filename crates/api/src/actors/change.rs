@@ -6,15 +6,16 @@ use engine::Engine;
 use model::pricing::PricingInfo;
 use model::{
     Actor, BuildId, DefaultRunOptions, ExampleRunInput, JobStatus, PermissionLevel, TaggedBuild, Timestamp, Version,
-    is_resource_name, parse_build_number,
+    parse_build_number,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use store::Noun;
 
 use super::standby;
 use crate::app::App;
 use crate::error::{ApiError, Problem};
-use crate::wire::{Given, VersionGiven, check_tag, given};
+use crate::wire::{Given, VersionGiven, check_name, check_tag, given, set_text};
 
 const MIN_MEMORY: u32 = 128;
 const MAX_MEMORY: u32 = 32_768;
@@ -122,7 +123,7 @@ impl ActorGiven {
     pub(super) fn apply(&self, old: &Actor, now: Timestamp) -> Result<Actor, ApiError> {
         let mut actor = old.clone();
         if let Some(name) = &self.name {
-            check_name(name)?;
+            check_name(Noun::Actor, name)?;
             actor.name.clone_from(name);
         }
         set_text(&mut actor.title, &self.title);
@@ -263,22 +264,6 @@ impl RunOptionsGiven {
         options.force_permission_level = self.force_permission_level.unwrap_or(options.force_permission_level);
         Ok(())
     }
-}
-
-/// An empty text is none.
-fn set_text(field: &mut Option<String>, given: &Given<String>) {
-    if let Some(text) = given {
-        *field = text.clone().filter(|text| !text.is_empty());
-    }
-}
-
-fn check_name(name: &str) -> Result<(), ApiError> {
-    if is_resource_name(name) {
-        return Ok(());
-    }
-    let message =
-        format!("Actor name \"{name}\" must have 3 to 63 letters, digits and hyphens, and no hyphen at its ends");
-    Err(ApiError::new(Problem::InvalidValue, message))
 }
 
 fn checked_categories(given: &[String]) -> Result<Vec<String>, ApiError> {

@@ -141,7 +141,7 @@ impl Asking {
     pub(super) async fn launch(self, app: &App, body: Bytes) -> Result<Arc<Run>, ApiError> {
         let input = (!body.is_empty()).then_some(RunInput { body, content_type: self.content_type });
         let StartParams { given, force_permission_level } = self.start;
-        let start = StartRun { given, force_permission_level, input, asked: self.asked, task: None };
+        let start = StartRun { given, force_permission_level, input, asked: self.asked, task: None, scheduled: None };
         Ok(match self.target {
             Target::Actor(actor) => app.engine().start_run(&self.caller, &actor, start).await?,
             Target::Task(task) => {

@@ -1,13 +1,14 @@
 //! What of a task can be given and changed (`TASK-1`, `TASK-11`).
 
-use model::{JsonObject, MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, PublicConfig, Task, Timestamp, is_resource_name};
+use model::{JsonObject, MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, PublicConfig, Task, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use store::Noun;
 
 use crate::actors::standby;
 use crate::error::{ApiError, Problem};
-use crate::wire::{Given, OptionsGiven, given};
+use crate::wire::{Given, OptionsGiven, check_name, given, set_text};
 
 /// A task as it is created or, field by field, changed. What is not given stays as it is.
 #[derive(Debug, Default, Deserialize)]
@@ -66,7 +67,7 @@ impl TaskGiven {
     pub(super) fn apply(&self, old: &Task, now: Timestamp) -> Result<Task, ApiError> {
         let mut task = Task { modified_at: now, ..old.clone() };
         if let Some(name) = self.name() {
-            check_name(name)?;
+            check_name(Noun::Task, name)?;
             name.clone_into(&mut task.name);
         }
         set_text(&mut task.title, &self.title);
@@ -126,22 +127,6 @@ impl PublicConfigGiven {
         }
         Ok(config)
     }
-}
-
-/// An empty text is none.
-fn set_text(field: &mut Option<String>, given: &Given<String>) {
-    if let Some(text) = given {
-        *field = text.clone().filter(|text| !text.is_empty());
-    }
-}
-
-fn check_name(name: &str) -> Result<(), ApiError> {
-    if is_resource_name(name) {
-        return Ok(());
-    }
-    let message =
-        format!("Actor task name \"{name}\" must have 3 to 63 letters, digits and hyphens, and no hyphen at its ends");
-    Err(ApiError::new(Problem::InvalidValue, message))
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ mod proxy;
 mod push;
 mod run_operations;
 mod runs;
+mod schedules;
 mod tasks;
 mod users;
 mod versions;

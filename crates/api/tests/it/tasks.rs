@@ -15,6 +15,17 @@ impl TestServer {
         self.post("/v2/actor-tasks").json(body).await.expect(201).data()
     }
 
+    /// The last run of the task at that address, as soon as it is executed.
+    async fn running_run_of(&self, task: &str) -> Value {
+        loop {
+            tokio::time::sleep(secs(1)).await;
+            let last = self.get(&format!("{task}/runs/last?status=RUNNING")).await;
+            if last.status == 200 {
+                return last.data();
+            }
+        }
+    }
+
     /// The input that a run was given.
     async fn input_of(&self, run: &Value) -> Value {
         let store = run["defaultKeyValueStoreId"].as_str().expect("an id");
@@ -420,13 +431,7 @@ async fn a_synchronous_run_of_a_task_answers_with_its_result() {
         let sync = server.ask(method.clone(), &format!("{base}/run-sync?outputRecordKey=RESULT"));
         let sync = if method == Method::POST { sync.json(json!({ "b": 2 })) } else { sync };
         let work = async {
-            let run = loop {
-                tokio::time::sleep(secs(1)).await;
-                let last = server.get(&format!("{base}/runs/last?status=RUNNING")).await;
-                if last.status == 200 {
-                    break last.data();
-                }
-            };
+            let run = server.running_run_of(base).await;
             let store = run["defaultKeyValueStoreId"].as_str().unwrap();
             server.put(&format!("/v2/key-value-stores/{store}/records/RESULT")).body("done").await.expect(201);
             server.end(&id(&run), 0).await;
@@ -441,13 +446,7 @@ async fn a_synchronous_run_of_a_task_answers_with_its_result() {
     for method in [Method::GET, Method::POST] {
         let sync = server.ask(method, &format!("{base}/run-sync-get-dataset-items?format=jsonl"));
         let work = async {
-            let run = loop {
-                tokio::time::sleep(secs(1)).await;
-                let last = server.get(&format!("{base}/runs/last?status=RUNNING")).await;
-                if last.status == 200 {
-                    break last.data();
-                }
-            };
+            let run = server.running_run_of(base).await;
             let dataset = run["defaultDatasetId"].as_str().unwrap();
             server
                 .post(&format!("/v2/datasets/{dataset}/items"))

@@ -15,7 +15,7 @@ use store::NewRecord;
 use crate::builds::BuildView;
 use crate::runs::input::StoredInput;
 use crate::runs::{RunOptionsGiven, charge};
-use crate::{Caller, Engine, EngineError};
+use crate::{Caller, Engine, EngineError, Scheduled};
 
 /// What a caller says when starting a run.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct StartRun {
     pub asked: Asked,
     /// The task it is started from.
     pub task: Option<TaskId>,
+    /// The invocation of a schedule that starts it.
+    pub scheduled: Option<Scheduled>,
 }
 
 /// The body of a request that carries an input.
@@ -71,7 +73,8 @@ impl Engine {
     /// until the machine has room for it (`START-1`).
     ///
     /// # Errors
-    /// Everything of `START-6` to `START-18`, and what the account or the token may not; no run exists then.
+    /// Everything of `START-6` to `START-18`, and what the account or the token may not; `Store(NameTaken)` if its schedule has
+    /// started it before. No run is made then.
     pub async fn start_run(&self, caller: &Caller, actor: &Actor, start: StartRun) -> Result<Arc<Run>, EngineError> {
         let now = self.now();
         let permission_level = start
@@ -95,7 +98,7 @@ impl Engine {
             options.disk_mbytes = options.memory_mbytes * 2;
         }
 
-        let id = RunId::random(self.random());
+        let id = start.scheduled.map_or_else(|| RunId::random(self.random()), |scheduled| scheduled.run);
         let maker = Maker { engine: self, caller, actor, run: id, now };
         let (storages, rows) = maker.storages(&view);
         let charged_event_counts = charge::first_counts(pricing.as_ref(), options.memory_mbytes);
@@ -119,7 +122,11 @@ impl Engine {
             finished_at: None,
             exit_code: None,
             end_cause: None,
-            meta: start.asked.meta(),
+            meta: JobMeta {
+                schedule_id: start.scheduled.map(|scheduled| scheduled.schedule.to_string()),
+                scheduled_at: start.scheduled.map(|scheduled| scheduled.at),
+                ..start.asked.meta()
+            },
             options,
             stats: RunStats { input_body_len: input_len(input.as_ref()), ..RunStats::default() },
             usage: RunUsage::default(),

@@ -10,5 +10,6 @@ mod durability;
 mod faults;
 mod full_disk;
 mod kill;
+mod schedules;
 mod server;
 mod upgrade;

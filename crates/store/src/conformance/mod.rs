@@ -15,6 +15,7 @@ pub mod logs;
 pub mod queues;
 pub mod records;
 pub mod runs;
+pub mod schedules;
 pub mod storages;
 pub mod tasks;
 pub mod users;
@@ -83,6 +84,15 @@ macro_rules! conformance_tests {
                 runs_of_a_task_are_counted_for_it,
                 a_deleted_task_is_gone_and_its_name_is_free,
                 a_deleted_actor_takes_its_tasks_along;
+            schedules:
+                a_schedule_is_found_by_id_and_by_its_owners_name_in_any_case,
+                inputs_of_actions_of_any_size_come_back_and_are_in_no_list,
+                a_schedule_is_changed_whole_or_not_at_all,
+                schedules_are_listed_by_creation,
+                what_is_due_comes_in_its_order,
+                an_invocation_is_noted_once_and_only_for_the_time_that_is_due,
+                a_log_keeps_its_newest_entries,
+                a_deleted_schedule_is_gone_with_its_log;
             builds:
                 builds_are_numbered_by_version_and_no_number_comes_twice,
                 a_build_comes_back_with_its_source_and_all_that_it_found,
@@ -92,6 +102,7 @@ macro_rules! conformance_tests {
             runs:
                 a_run_is_made_with_its_storages_and_its_input,
                 a_run_that_cannot_be_made_leaves_nothing,
+                of_runs_with_one_id_only_the_first_is_made,
                 changes_of_a_run_by_many_at_once_are_not_lost,
                 runs_are_listed_by_start_with_ties_by_id,
                 every_condition_of_a_list_must_hold,

@@ -59,6 +59,35 @@ pub async fn a_run_that_cannot_be_made_leaves_nothing(store: &Store) {
     assert_eq!(list(store, &of_user(), Page::default()).await, (0, vec![]));
 }
 
+pub async fn of_runs_with_one_id_only_the_first_is_made(store: &Store) {
+    let actor = given_actor(store, "a").await;
+    let (first, _) = run(actor, 1);
+    let store_for_all = shared(store);
+    let starts: Vec<_> = (0..10)
+        .map(|_| {
+            let (store, (other, storages)) = (Arc::clone(&store_for_all), run(actor, 1));
+            let storages: Vec<_> =
+                storages.into_iter().map(|storage| model::Storage { lives_with: Some(first.id), ..storage }).collect();
+            let run = Run { id: first.id, storages: other.storages.clone(), ..first.clone() };
+            tokio::spawn(async move { store.runs.create(run, storages, None).await })
+        })
+        .collect();
+
+    let mut made = 0;
+    for start in starts {
+        match start.await.unwrap() {
+            Ok(_) => made += 1,
+            Err(StoreError::NameTaken) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    assert_eq!(made, 1);
+    assert_eq!(list(store, &of_user(), Page::default()).await, (1, vec![first.id]));
+    assert_eq!(store.storages.of_run(&first.id).await.unwrap().len(), 3);
+    assert_eq!(store.actors.stats(&actor).await.unwrap().total_runs, 1);
+}
+
 pub async fn changes_of_a_run_by_many_at_once_are_not_lost(store: &Store) {
     let actor = given_actor(store, "a").await;
     let id = given_run(store, actor, 1).await;

@@ -20,6 +20,7 @@ mod queues;
 mod reaper;
 mod records;
 mod runs;
+mod schedules;
 mod storages;
 mod tasks;
 mod upkeep;
@@ -41,6 +42,7 @@ use self::logs::Logs;
 use self::queues::Queues;
 use self::records::Records;
 use self::runs::Runs;
+use self::schedules::Schedules;
 use self::storages::Storages;
 use self::tasks::Tasks;
 use self::upkeep::Caretaker;
@@ -104,6 +106,7 @@ fn assemble(core: Arc<Core>) -> Result<Store, StoreError> {
         builds: Arc::new(Builds::new(jobs.clone())),
         runs: Arc::new(Runs::new(jobs.clone())),
         tasks: Arc::new(Tasks::new(jobs)),
+        schedules: Arc::new(Schedules::new(core.clone())),
         users: Arc::new(Users::new(core.clone())),
         logs: Arc::new(Logs::open(core)?),
         upkeep: Arc::new(caretaker),

@@ -10,6 +10,7 @@ use crate::StoreError;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Owned {
     Tasks = 1,
+    Schedules = 2,
 }
 
 /// Counts `by` more.

@@ -48,6 +48,9 @@ impl RunStore for Runs {
         };
         let jobs = self.jobs.clone();
         let insert = move |tx: &mut WriteTx<'_>| {
+            if tx.one("SELECT 1 FROM run WHERE id = ?1", [run.id.as_str()], |_| Ok(()))?.is_some() {
+                return Err(StoreError::NameTaken);
+            }
             let mut store = None;
             for storage in storages {
                 let id = storage.id;
