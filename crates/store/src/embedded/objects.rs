@@ -155,16 +155,26 @@ impl Objects {
         T: Send + 'static,
         F: FnOnce(&[u8]) -> io::Result<T> + Send + 'static,
     {
-        // Past the library, which would take a hop to another thread for the reading alone.
-        let (shelf, name) = split(key);
-        let file = self.dir.join(shelf).join(name);
-        let read = move || {
-            let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
-            File::open(file)?.read_exact_at(&mut bytes, range.start)?;
-            make(&bytes)
-        };
+        let file = self.file(key);
+        let read = move || read_file(&file, range, make);
         let made = tokio::task::spawn_blocking(read).await.map_err(anyhow::Error::from)?;
         Ok(made.with_context(|| format!("cannot read object {key}"))?)
+    }
+
+    /// The same on the calling thread, which must be one that may block.
+    pub(super) fn read_here<T>(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        make: impl FnOnce(&[u8]) -> io::Result<T>,
+    ) -> Result<T, StoreError> {
+        Ok(read_file(&self.file(key), range, make).with_context(|| format!("cannot read object {key}"))?)
+    }
+
+    /// Past the library, which would take a hop to another thread for the reading alone.
+    fn file(&self, key: &str) -> PathBuf {
+        let (shelf, name) = split(key);
+        self.dir.join(shelf).join(name)
     }
 
     /// Streams an object or a part of it. It is opened when this returns, so that removing it does not matter any more.
@@ -303,6 +313,12 @@ impl Drop for Reserved {
 pub(super) fn discard(tx: &WriteTx<'_>, key: &str) -> Result<(), StoreError> {
     tx.run("INSERT OR IGNORE INTO object_garbage (object, since) VALUES (?1, ?2)", (key, tx.now().as_millis()))?;
     Ok(())
+}
+
+fn read_file<T>(file: &Path, range: Range<u64>, make: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<T> {
+    let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
+    File::open(file)?.read_exact_at(&mut bytes, range.start)?;
+    make(&bytes)
 }
 
 pub(super) fn file_stream(file: File, range: Range<u64>) -> ByteStream {

@@ -5,8 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use rusqlite::{Connection, Row, params};
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
@@ -22,6 +25,11 @@ const PACKED_STEP: usize = 4 * 1024 * 1024;
 /// A window that holds no more bytes than this, as far as one can tell, is looked up on the calling thread.
 const SHORT: u64 = 64 * 1024;
 
+/// A window that holds more bytes than this is read ahead.
+const LONG: u64 = 4 * STEP as u64;
+/// So many steps ahead of what is taken.
+const AHEAD: usize = 2;
+
 /// Reads a window of a dataset as it is now.
 pub(super) fn read(core: Arc<Core>, k: i64, counter: &Counter, window: Window) -> ItemChunks {
     let total = counter.items;
@@ -31,7 +39,7 @@ pub(super) fn read(core: Arc<Core>, k: i64, counter: &Counter, window: Window) -
     let mean_size = counter.bytes / total.max(1);
     let span = Span { low, high: low + count, desc: window.desc };
     let chunks = Rest { core, k, mean_size, span, form: Form::Lines, segment: None }.steps();
-    ItemChunks { total, count, size: count.saturating_mul(mean_size), chunks: chunks.boxed() }
+    ItemChunks { total, count, size: count.saturating_mul(mean_size), chunks }
 }
 
 /// Reads some items of a dataset, of those that there are now, as frames.
@@ -70,6 +78,10 @@ struct Span {
 }
 
 impl Span {
+    fn is_empty(self) -> bool {
+        self.low == self.high
+    }
+
     /// The item that is read next.
     fn next(self) -> u64 {
         if self.desc { self.high - 1 } else { self.low }
@@ -114,28 +126,105 @@ enum Piece {
 }
 
 impl Rest {
-    fn steps(self) -> impl Stream<Item = Result<ItemChunk, StoreError>> {
-        stream::try_unfold(self, |mut rest| async move {
-            if rest.span.low == rest.span.high {
+    fn steps(self) -> BoxStream<'static, Result<ItemChunk, StoreError>> {
+        let size = (self.span.high - self.span.low).saturating_mul(self.mean_size);
+        if size > LONG && !self.core.db.is_inline() {
+            return self.steps_ahead().boxed();
+        }
+        let is_short = size <= SHORT;
+        let steps = stream::try_unfold(self, move |mut rest| async move {
+            if rest.span.is_empty() {
                 return Ok(None);
             }
-            let chunk = rest.step().await?;
-            Ok(Some((chunk, rest)))
-        })
+            if let Some(chunk) = rest.locate(is_short).await? {
+                return Ok(Some((chunk, rest)));
+            }
+            let read = move || rest.unpack().map(|chunk| Some((chunk, rest)));
+            tokio::task::spawn_blocking(read).await.map_err(anyhow::Error::from)?
+        });
+        steps.boxed()
     }
 
-    async fn step(&mut self) -> Result<ItemChunk, StoreError> {
+    /// The same, a little ahead of whoever takes the items: the next ones are unpacked while the last ones are sent.
+    fn steps_ahead(self) -> impl Stream<Item = Result<ItemChunk, StoreError>> {
+        stream::once(async move {
+            let (sender, chunks) = mpsc::channel(AHEAD);
+            tokio::spawn(self.read_ahead(sender));
+            ReceiverStream::new(chunks)
+        })
+        .flatten()
+    }
+
+    /// Ends when everything is read or nobody takes it any more. A slow reader holds no thread: one is only taken for as long as
+    /// there is room for what it makes.
+    async fn read_ahead(mut self, sender: mpsc::Sender<Result<ItemChunk, StoreError>>) {
+        while !self.span.is_empty()
+            && let Ok(room) = sender.clone().reserve_owned().await
+        {
+            match self.locate(false).await {
+                Ok(None) => match tokio::task::spawn_blocking(move || self.fill(room)).await {
+                    Ok(Some(rest)) => self = rest,
+                    Ok(None) => return,
+                    Err(error) => {
+                        let _ = sender.send(Err(StoreError::Backend(error.into()))).await;
+                        return;
+                    }
+                },
+                Ok(Some(chunk)) => drop(room.send(Ok(chunk))),
+                Err(error) => return drop(room.send(Err(error))),
+            }
+        }
+    }
+
+    /// Unpacks the segment at hand for as long as there is room for it; returns what remains, unless it failed.
+    fn fill(mut self, mut room: OwnedPermit<Result<ItemChunk, StoreError>>) -> Option<Self> {
+        loop {
+            let chunk = self.unpack();
+            let is_over = chunk.is_err();
+            let sender = room.send(chunk);
+            if is_over {
+                return None;
+            }
+            if !self.is_located() {
+                return Some(self);
+            }
+            match sender.try_reserve_owned() {
+                Ok(more) => room = more,
+                Err(_) => return Some(self),
+            }
+        }
+    }
+
+    /// Whether the next item is in the segment at hand.
+    fn is_located(&self) -> bool {
+        let here = |segment: &Segment| (segment.first..segment.first + segment.n).contains(&self.span.next());
+        !self.span.is_empty() && self.segment.as_ref().is_some_and(here)
+    }
+
+    /// Finds the next item: its segment is at hand then, unless it is in a tail; what was read of that is returned.
+    async fn locate(&mut self, is_short: bool) -> Result<Option<ItemChunk>, StoreError> {
+        if self.is_located() {
+            return Ok(None);
+        }
+        let (k, span, form) = (self.k, self.span, self.form);
+        let find = move |connection: &Connection| find(connection, k, span, form);
+        let piece = if is_short { self.core.db.snapshot(find)? } else { self.core.db.snapshot_blocking(find).await? };
+        match piece {
+            Piece::Segment(segment) => {
+                self.segment = Some(segment);
+                Ok(None)
+            }
+            Piece::Chunks(chunk, rest) => {
+                self.span = rest;
+                Ok(Some(chunk))
+            }
+        }
+    }
+
+    /// The next items, out of the segment at hand.
+    fn unpack(&mut self) -> Result<ItemChunk, StoreError> {
         let span = self.span;
-        let segment = match self.segment.take() {
-            Some(segment) if (segment.first..segment.first + segment.n).contains(&span.next()) => segment,
-            _ => match self.find().await? {
-                Piece::Segment(segment) => segment,
-                Piece::Chunks(chunk, rest) => {
-                    self.span = rest;
-                    return Ok(chunk);
-                }
-            },
-        };
+        let segment = self.segment.as_ref().ok_or_else(gone)?;
         let (at, here) = (span.next() - segment.first, span.within(segment.first, segment.n));
         let until = if span.desc { here.start } else { here.end - 1 };
         let find = |most| segment::find(&segment.frames, at, until, most).map_err(|error| damaged(&error));
@@ -148,36 +237,27 @@ impl Rest {
                 _ => find(0)?,
             },
         };
-        let (form, as_it_lies) = (self.form, self.form == Form::Packed && is_whole(&frames));
+        let as_it_lies = self.form == Form::Packed && is_whole(&frames);
         let (first, n) = (segment.first + frames.first, frames.n);
-        let make = move |packed: &[u8]| {
+        let chunk = self.core.objects.read_here(&segment.object, frames.bytes, |packed| {
             if as_it_lies {
                 return Ok(ItemChunk { lines: Bytes::copy_from_slice(packed), count: n });
             }
-            form.of(pick(decompress(packed, frames.size)?.into(), n, span.within(first, n), span.desc)?)
-        };
-        let chunk = self.core.objects.read(&segment.object, frames.bytes, make).await?;
+            self.form.of(pick(decompress(packed, frames.size)?.into(), n, span.within(first, n), span.desc)?)
+        })?;
         self.span = span.behind(first, n);
-        self.segment = Some(segment);
         Ok(chunk)
     }
+}
 
-    async fn find(&self) -> Result<Piece, StoreError> {
-        let (k, span, form) = (self.k, self.span, self.form);
-        let find = move |connection: &Connection| find(connection, k, span, form);
-        if (span.high - span.low).saturating_mul(self.mean_size) <= SHORT {
-            self.core.db.snapshot(find)
-        } else {
-            self.core.db.snapshot_blocking(find).await
-        }
-    }
+/// Pieces go only when the dataset does.
+fn gone() -> StoreError {
+    StoreError::NotFound(Noun::Storage)
 }
 
 /// Finds the piece that holds the next item of a span, by index; a tail's chunks are read at once.
 fn find(connection: &Connection, k: i64, span: Span, form: Form) -> Result<Piece, StoreError> {
     let Span { low, high, desc } = span;
-    // Pieces go only when the dataset does.
-    let gone = || StoreError::NotFound(Noun::Storage);
     let next = span.next();
     let segment = connection.one(
         "SELECT first, n, object, frames FROM ds_segment WHERE k = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
