@@ -7,7 +7,7 @@ use model::{MAX_JSON_BODY, Timestamp};
 use store::Store;
 
 use crate::runs::Outputs;
-use crate::storages::dataset::Lengths;
+use crate::storages::dataset::{Counted, Lengths};
 use crate::storages::{Reclaims, Schemas};
 
 /// The engine and the settings of the HTTP face. Cheap to clone.
@@ -24,6 +24,7 @@ struct Inner {
     outputs: Outputs,
     reclaims: Reclaims,
     export_lengths: Lengths,
+    counted: Counted,
 }
 
 /// Settings of the HTTP face.
@@ -31,19 +32,21 @@ struct Inner {
 pub struct ApiConfig {
     /// Longest JSON body after decompression, in bytes (`G8`).
     pub max_json_body: usize,
+    /// Largest record of a key-value store, in bytes as it arrives; any size if `None` (`K11`).
+    pub max_record: Option<u64>,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { max_json_body: MAX_JSON_BODY }
+        Self { max_json_body: MAX_JSON_BODY, max_record: None }
     }
 }
 
 impl App {
     /// Puts the HTTP face before an engine.
     pub fn new(engine: Engine, config: ApiConfig) -> Self {
-        let (schemas, outputs, reclaims, export_lengths) = Default::default();
-        Self { inner: Arc::new(Inner { engine, config, schemas, outputs, reclaims, export_lengths }) }
+        let (schemas, outputs, reclaims, export_lengths, counted) = Default::default();
+        Self { inner: Arc::new(Inner { engine, config, schemas, outputs, reclaims, export_lengths, counted }) }
     }
 
     /// The verbs.
@@ -69,6 +72,11 @@ impl App {
     /// How long exports are.
     pub(crate) fn export_lengths(&self) -> &Lengths {
         &self.inner.export_lengths
+    }
+
+    /// What was counted of the fields of datasets.
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.inner.counted
     }
 
     /// The requests that clients have just given back.

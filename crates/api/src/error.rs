@@ -265,6 +265,11 @@ impl ApiError {
         Self::new(Problem::RequestTooLarge, message)
     }
 
+    /// The record is larger than records may be here (`K11`).
+    pub fn record_too_large(limit: u64) -> Self {
+        Self::new(Problem::RecordTooLarge, format!("The record is too large (limit: {limit} bytes)"))
+    }
+
     /// The body has an encoding that is not spoken here (`HTTP-7`).
     pub fn unsupported_encoding(encoding: &str) -> Self {
         let message = format!("Content-Encoding \"{encoding}\" is not supported.");

@@ -57,6 +57,10 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_GIT_PROTOCOLS", value_name = "NAMES", value_delimiter = ',')]
     pub git_protocols: Option<Vec<String>>,
 
+    /// Largest record of a key-value store, in megabytes [default: any size]
+    #[arg(long, env = "PLAYHOUSE_MAX_RECORD_MBYTES", value_name = "MB")]
+    pub max_record_mbytes: Option<u32>,
+
     /// Password of the web pages; needed to listen on anything but loopback
     #[arg(long, env = "PLAYHOUSE_CONSOLE_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub console_password: Option<String>,
@@ -121,6 +125,7 @@ impl Settings {
             retention_days: self.retention_days.or(file.retention_days),
             build_timeout_secs: self.build_timeout_secs.or(file.build_timeout_secs),
             git_protocols: self.git_protocols.or(file.git_protocols),
+            max_record_mbytes: self.max_record_mbytes.or(file.max_record_mbytes),
             console_password: self.console_password.or(file.console_password),
             missed_schedules: self.missed_schedules.or(file.missed_schedules),
             log_format: self.log_format.or(file.log_format),

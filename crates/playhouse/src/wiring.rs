@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use api::ApiConfig;
 use drivers::process::{ProcessConfig, ProcessDriver};
 use engine::{Engine, EngineConfig, Parts};
 use model::{SharedClock, SystemClock, User};
@@ -41,6 +42,11 @@ impl Addresses {
         let public = settings.public_url.as_ref().map_or(shown, |url| url.trim_end_matches('/').to_owned());
         Self { local: loopback, public }
     }
+}
+
+/// What the settings say of the HTTP face.
+pub fn api_config(settings: &Settings) -> ApiConfig {
+    ApiConfig { max_record: settings.max_record_mbytes.map(|mbytes| u64::from(mbytes) << 20), ..ApiConfig::default() }
 }
 
 /// Opens the store and the engine of a data directory.

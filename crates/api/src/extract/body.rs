@@ -110,8 +110,9 @@ impl RequestBody {
         Ok(Self { body, encoding, length, content_type: parts.headers.get(CONTENT_TYPE).cloned() })
     }
 
-    /// The bytes as they arrive, not decompressed: whole if they are at most `at_once`.
-    pub(crate) async fn arrive(mut self, at_once: usize) -> Result<Arrived, ApiError> {
+    /// The bytes as they arrive, not decompressed: whole if they are at most `at_once`. Beyond `limit`, if there is one, the
+    /// stream ends in [`ApiError::record_too_large`].
+    pub(crate) async fn arrive(mut self, at_once: usize, limit: Option<u64>) -> Result<Arrived, ApiError> {
         let Some(first) = self.next().await? else { return Ok(Arrived::Whole(Bytes::new())) };
         let mut frames = vec![first];
         let mut length = frames[0].len();
@@ -123,7 +124,16 @@ impl RequestBody {
         if length > at_once {
             let frames = futures::stream::iter(frames.into_iter().map(Ok));
             let rest = TryStreamExt::map_err(self.body.into_data_stream(), io::Error::other);
-            return Ok(Arrived::Stream(Box::pin(frames.chain(rest))));
+            let stream: ByteStream = Box::pin(frames.chain(rest));
+            return Ok(Arrived::Stream(match limit {
+                Some(limit) => bounded(stream, limit, self.length),
+                None => stream,
+            }));
+        }
+        if let Some(limit) = limit
+            && length as u64 > limit
+        {
+            return Err(ApiError::record_too_large(limit));
         }
         Ok(Arrived::Whole(if frames.len() == 1 { frames.swap_remove(0) } else { frames.concat().into() }))
     }
@@ -207,6 +217,23 @@ impl RequestBody {
             }
         }
     }
+}
+
+/// Passes a body on that is no longer than `limit`. Of a longer one the rest is thrown away, or all of it where its
+/// `declared` length tells in time, so that its client hears why.
+fn bounded(stream: ByteStream, limit: u64, declared: Option<u64>) -> ByteStream {
+    let is_refused = declared.is_some_and(|length| length > limit);
+    let passed_on = futures::stream::try_unfold((stream, 0), move |(mut stream, mut length)| async move {
+        while length <= limit.saturating_add(MAX_DISCARDED) {
+            let Some(piece) = stream.try_next().await? else { break };
+            length += piece.len() as u64;
+            if length <= limit && !is_refused {
+                return Ok(Some((piece, (stream, length))));
+            }
+        }
+        if length > limit || is_refused { Err(io::Error::other(ApiError::record_too_large(limit))) } else { Ok(None) }
+    });
+    Box::pin(passed_on)
 }
 
 fn broken_off(error: impl std::fmt::Display) -> ApiError {

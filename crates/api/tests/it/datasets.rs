@@ -225,6 +225,15 @@ async fn statistics_tell_of_each_field_of_the_schema() {
         })
     );
 
+    // What is pushed later is added to what was counted.
+    server.post(&format!("{path}/items")).json(json!([{"n": 7, "none": "x"}, {"n": null}])).await.expect(201);
+    let statistics = server.get(&format!("{path}/statistics")).await.expect(200).data();
+    let fields = &statistics["fieldStatistics"];
+    assert_eq!(fields["n"], json!({"min": -1.5, "max": 7, "nullCount": 2, "emptyCount": 0}));
+    assert_eq!(fields["none"], json!({"min": 1, "max": 1, "nullCount": 0, "emptyCount": 4}));
+    let names: Vec<_> = fields.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["n", "s", "l", "o", "b", "none"]);
+
     let plain = server.given_items(json!([{"a": 1}])).await;
     let statistics = server.get(&format!("/v2/datasets/{plain}/statistics")).await.expect(200).data();
     assert_eq!(statistics, json!({"fieldStatistics": null}));

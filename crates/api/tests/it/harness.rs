@@ -38,8 +38,13 @@ impl TestServer {
 
     /// Starts a server whose engine has these settings.
     pub async fn start_with(config: EngineConfig) -> Self {
-        let engine = TestEngine::start_with(config).await;
-        let service = Service::new(App::new(engine.engine.clone(), ApiConfig::default()));
+        Self::start_on(config, ApiConfig::default()).await
+    }
+
+    /// Starts a server whose engine and whose HTTP face have these settings.
+    pub async fn start_on(engine: EngineConfig, api: ApiConfig) -> Self {
+        let engine = TestEngine::start_with(engine).await;
+        let service = Service::new(App::new(engine.engine.clone(), api));
         Self { engine, service }
     }
 

@@ -3,6 +3,8 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
+use engine::EngineConfig;
+use playhouse_api::ApiConfig;
 use serde_json::{Value, json};
 
 use crate::harness::{Reply, TestServer};
@@ -342,6 +344,49 @@ async fn all_records_come_as_one_zip_with_their_contents_decoded() {
     let none = server.get(&format!("{path}/records?prefix=x")).await.expect(200);
     assert_eq!(unzipped(&none), []);
     assert!(server.head(&format!("{path}/records")).await.expect(200).body.is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_record_stands_in_the_zip_as_it_is_stored_and_the_others_follow() {
+    let (server, path) = given_store().await;
+    let whole = gzip("words ".repeat(100_000).as_bytes());
+    let cut = &whole[..whole.len() / 2];
+    for (key, body) in [("a", &b"no gzip"[..]), ("b", cut)] {
+        let put = server.put(&format!("{path}/records/{key}")).header("content-encoding", "gzip");
+        put.body(body.to_vec()).await.expect(201);
+    }
+    server.put(&format!("{path}/records/c")).body("whole").await.expect(201);
+
+    let reply = server.get(&format!("{path}/records")).await.expect(200);
+
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&reply.body[..])).expect("a ZIP file");
+    let mut entry = |name: &str| {
+        let mut content = Vec::new();
+        archive.by_name(name).expect(name).read_to_end(&mut content).expect("whole content");
+        content
+    };
+    assert_eq!(entry("a.gzip"), b"no gzip");
+    assert!("words ".repeat(100_000).as_bytes().starts_with(&entry("b")));
+    assert_eq!(entry("b.gzip"), cut);
+    assert_eq!(entry("c"), b"whole");
+    assert_eq!(archive.len(), 4);
+}
+
+#[tokio::test]
+async fn records_beyond_the_limit_of_the_server_are_refused_and_leave_the_old_one() {
+    let limit = 1 << 20;
+    let config = ApiConfig { max_record: Some(limit as u64), ..ApiConfig::default() };
+    let server = TestServer::start_on(EngineConfig::default(), config).await;
+    let record = format!("/v2/key-value-stores/{}/records/key", server.given("key-value-stores").await);
+    server.put(&record).body(vec![1; limit]).await.expect(201);
+
+    server.put(&record).body(vec![2; limit + 1]).await.expect_error(413, "record-too-large");
+    // What does not tell its length is found out on the way.
+    let pieces = (0..40).map(|_| Ok(Bytes::from(vec![3; 64 << 10]))).collect();
+    let streamed = server.put(&record).pieces(pieces).await;
+    assert_eq!(streamed.expect_error(413, "record-too-large"), "The record is too large (limit: 1048576 bytes)");
+
+    assert_eq!(server.get(&record).await.expect(200).body, vec![1; limit]);
 }
 
 fn unzipped(reply: &Reply) -> Vec<(String, String)> {

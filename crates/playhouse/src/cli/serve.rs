@@ -86,7 +86,7 @@ impl Serve {
         let control = Control::open(data_dir.path())?;
         let orders = tokio::spawn(control.serve(engine.clone(), stop.clone()));
         let pages = console::router(engine.clone(), settings.console_password.clone(), bound).merge(site::router());
-        let api = api::Service::new(api::App::new(engine.clone(), api::ApiConfig::default()));
+        let api = api::Service::new(api::App::new(engine.clone(), wiring::api_config(settings)));
         let server = tokio::spawn(crate::server::serve(listener, Faces { api, pages }, stop.clone()));
         engine.recover().await.context("cannot take up the runs of the last time")?;
 

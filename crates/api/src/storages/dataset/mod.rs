@@ -15,6 +15,7 @@ use crate::storages::Endpoint;
 
 pub(crate) use items::answer_with_items;
 pub(crate) use part::Lengths;
+pub(crate) use statistics::Counted;
 pub(crate) use view::ItemsParams;
 
 /// What follows the address of a dataset.

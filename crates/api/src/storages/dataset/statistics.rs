@@ -1,25 +1,58 @@
 //! What the items of a dataset with a schema hold, field by field (`D55`, `D56`).
+//!
+//! A dataset only grows and never changes its schema, so what was counted stays right: the next one who asks has only the
+//! items counted that came since.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::extract::State;
-use futures::StreamExt as _;
+use futures::TryStreamExt as _;
+use model::StorageId;
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
-use store::Window;
+use store::{DatasetStore, Window};
 
 use crate::app::App;
-use crate::error::Answer;
+use crate::error::{Answer, ApiError};
 use crate::extract::{Dataset, Readable};
 use crate::wire;
 
 /// Fields that are told of at most.
 const MAX_FIELDS: usize = 2000;
+/// Datasets whose counts are kept.
+const KEPT: u64 = 1000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Statistics {
     field_statistics: Option<Map<String, Value>>,
+}
+
+/// What was counted, by dataset.
+pub(crate) struct Counted(Cache<StorageId, Arc<Counts>>);
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self(Cache::new(KEPT))
+    }
+}
+
+impl std::fmt::Debug for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counted").finish_non_exhaustive()
+    }
+}
+
+/// The fields of the first items of a dataset.
+#[derive(Clone, Debug)]
+struct Counts {
+    /// How many items those are.
+    items: u64,
+    /// In the order of the schema.
+    names: Vec<String>,
+    fields: HashMap<String, Field>,
 }
 
 /// One field over all items.
@@ -37,33 +70,63 @@ struct Field {
 }
 
 pub(super) async fn show(State(app): State<App>, Readable(dataset, ..): Readable<Dataset>) -> Answer {
+    let id = dataset.storage.id;
     let schema = app.schemas().of_dataset(&dataset.storage)?;
     let properties = schema.as_ref().and_then(|schema| schema.source()["fields"]["properties"].as_object());
     let Some(properties) = properties else { return Ok(wire::ok(&Statistics { field_statistics: None })) };
 
-    let names = properties.keys().take(MAX_FIELDS);
-    let mut fields: HashMap<&str, Field> = names.clone().map(|name| (name.as_str(), Field::default())).collect();
-    let mut items = app.store().datasets.read(&dataset.storage.id, Window::default()).await?;
-    let total = items.count;
-    while let Some(chunk) = items.chunks.next().await {
-        for item in chunk?.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    let counted = &app.counted().0;
+    let known = counted.get(&id).unwrap_or_else(|| Arc::new(Counts::of(properties.keys().take(MAX_FIELDS))));
+    let counts = Counts::clone(&known).carried_on(&*app.store().datasets, &id).await?;
+    if counts.items > known.items {
+        counted.insert(id, Arc::new(counts.clone()));
+    }
+    Ok(wire::ok(&Statistics { field_statistics: Some(counts.told()) }))
+}
+
+impl Counts {
+    /// Of no item yet.
+    fn of<'a>(names: impl Iterator<Item = &'a String>) -> Self {
+        let names: Vec<_> = names.cloned().collect();
+        let fields = names.iter().map(|name| (name.clone(), Field::default())).collect();
+        Self { items: 0, names, fields }
+    }
+
+    /// The same with the items that have come since, a chunk at a time and away from the threads that answer requests.
+    async fn carried_on(mut self, datasets: &dyn DatasetStore, id: &StorageId) -> Result<Self, ApiError> {
+        let window = Window { offset: self.items, ..Window::default() };
+        let mut chunks = datasets.read(id, window).await?.chunks;
+        while let Some(chunk) = chunks.try_next().await? {
+            let count = move || {
+                self.add(&chunk.lines);
+                self.items += chunk.count;
+                self
+            };
+            self = tokio::task::spawn_blocking(count).await.map_err(ApiError::internal)?;
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, lines: &[u8]) {
+        for item in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             // What is stored was checked when it came; an item too deep for this reader tells nothing.
             let Ok(item) = serde_json::from_slice::<HashMap<std::borrow::Cow<'_, str>, Size>>(item) else { continue };
             for (name, size) in item {
-                if let Some(field) = fields.get_mut(&*name) {
+                if let Some(field) = self.fields.get_mut(&*name) {
                     field.add(size);
                 }
             }
         }
-        tokio::task::consume_budget().await;
     }
 
-    let told = names.map(|name| {
-        let mut field = fields.remove(name.as_str()).unwrap_or_default();
-        field.empty_count = total.saturating_sub(field.present);
-        (name.clone(), serde_json::to_value(field).unwrap_or_default())
-    });
-    Ok(wire::ok(&Statistics { field_statistics: Some(told.collect()) }))
+    fn told(mut self) -> Map<String, Value> {
+        let field = |name: String| {
+            let mut field = self.fields.remove(&name).unwrap_or_default();
+            field.empty_count = self.items.saturating_sub(field.present);
+            (name, serde_json::to_value(field).unwrap_or_default())
+        };
+        self.names.into_iter().map(field).collect()
+    }
 }
 
 impl Field {

@@ -33,7 +33,7 @@ pub(super) async fn put(
 
     // What is to be checked must be there whole first.
     let at_once = if must_check { app.config().max_json_body } else { AT_ONCE };
-    let body = match body.arrive(at_once).await? {
+    let body = match body.arrive(at_once, app.config().max_record).await? {
         Arrived::Stream(_) if must_check => return Err(too_large(at_once)),
         Arrived::Stream(stream) => RecordBody::Stream(stream),
         Arrived::Whole(bytes) => {

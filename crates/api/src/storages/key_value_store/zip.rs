@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use model::{MAX_LIMIT, Storage, Timestamp};
-use store::{Content, KeyQuery, Reads, RecordMeta};
+use store::{ByteStream, Content, KeyQuery, Reads, RecordMeta};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -90,18 +90,20 @@ async fn write_record(app: &App, store: &Opened, meta: &RecordMeta, archive: &mu
     app.store().storages.note_reads(&storage.id, Reads { reads: 1, ..Reads::default() });
     store.meter(app, |usage| usage.key_value_store_reads += 1);
 
-    let mut content = match (found.meta.content_encoding.as_deref().and_then(Encoding::named), &found.content) {
-        (Some(encoding), content) => record::decode(app, content, encoding).await?,
-        (None, Content::Inline(bytes)) => futures::stream::iter([Ok(bytes.clone())]).boxed(),
-        (None, content) => app.store().records.open(content, None).await?,
-    };
-    let mut entry = archive.begin(&meta.key, found.meta.modified_at);
-    while let Some(piece) = content.next().await {
-        let piece = piece.map_err(|error| ApiError::invalid_request(format!("record {}: {error}", meta.key)))?;
-        archive.write(&mut entry, &piece).await?;
+    let (key, modified_at) = (&meta.key, found.meta.modified_at);
+    let encoding = found.meta.content_encoding.as_deref().and_then(Encoding::named);
+    if let Some(encoding) = encoding {
+        let decoded = record::decode(app, &found.content, encoding).await?;
+        let Err(error) = archive.add(key, modified_at, decoded).await? else { return Ok(()) };
+        // Nothing is lost by one damaged record: what it is like is there, too, and the others follow.
+        tracing::warn!(storage.id = %storage.id, key, %error, "A record cannot be decoded and is archived as it is stored");
     }
-    archive.end(entry).await?;
-    Ok(())
+    let stored = match &found.content {
+        Content::Inline(bytes) => futures::stream::iter([Ok(bytes.clone())]).boxed(),
+        content => app.store().records.open(content, None).await?,
+    };
+    let name = encoding.map_or_else(|| key.clone(), |encoding| format!("{key}.{}", encoding.name()));
+    archive.add(&name, modified_at, stored).await?.map_err(ApiError::internal)
 }
 
 /// A ZIP file on its way out.
@@ -136,6 +138,28 @@ const ZIP64: [u8; 2] = 1_u16.to_le_bytes();
 const ELSEWHERE: [u8; 4] = u32::MAX.to_le_bytes();
 
 impl Archive {
+    /// Writes an entry. If its content breaks off, that is told within, and the entry ends there; it is left out if that is at
+    /// its very start.
+    async fn add(
+        &mut self,
+        name: &str,
+        modified_at: Timestamp,
+        mut content: ByteStream,
+    ) -> Result<io::Result<()>, ApiError> {
+        let first = match content.next().await.transpose() {
+            Ok(first) => first,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut entry = self.begin(name, modified_at);
+        let mut next = Ok(first);
+        while let Ok(Some(piece)) = next {
+            self.write(&mut entry, &piece).await?;
+            next = content.next().await.transpose();
+        }
+        self.end(entry).await?;
+        Ok(next.map(drop))
+    }
+
     fn begin(&mut self, key: &str, modified_at: Timestamp) -> Entry {
         let entry = Entry {
             key: key.to_owned(),
