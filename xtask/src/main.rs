@@ -28,9 +28,12 @@ enum Chore {
     },
     /// Measures a release build: start, idle memory, start of a run, bulk transfers
     Bench {
-        /// Only these: start, run-start, items, record
+        /// Only these subjects
         only: Vec<bench::Subject>,
     },
+    /// Answers everything with a fixed text; what benchmarks compare with
+    #[command(hide = true)]
+    NullServer,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Unit => unit(),
         Chore::Clients { newest } => clients(newest),
         Chore::Bench { only } => bench::run(&only),
+        Chore::NullServer => bench::serve_null(),
     }
 }
 

@@ -6,14 +6,18 @@ mod bulk;
 mod datasets;
 mod export;
 mod load;
+mod null;
 mod queue;
 mod run_start;
 mod schedules;
 mod sealed;
 mod server;
+mod small;
 mod start;
 
 use clap::ValueEnum;
+
+pub use null::serve as serve_null;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +40,8 @@ pub enum Subject {
     Disk,
     /// The deletion of a large dataset.
     Delete,
+    /// CPU for each small operation, as a multiple of what HTTP alone takes.
+    Small,
     /// Heads, locks and additions on a long queue, and its deletion beside other work.
     Queue,
     /// Pages of a hundred thousand schedules, and a thousand that are due at once.
@@ -61,6 +67,7 @@ pub fn run(only: &[Subject]) -> anyhow::Result<()> {
             Subject::Datasets => datasets::measure()?,
             Subject::Disk => sealed::measure_disk()?,
             Subject::Delete => sealed::measure_delete()?,
+            Subject::Small => small::measure()?,
             Subject::Queue => queue::measure()?,
             Subject::Schedules => schedules::measure()?,
         }

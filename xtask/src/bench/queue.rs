@@ -34,7 +34,7 @@ pub fn measure() -> anyhow::Result<()> {
         report(
             "add of 25, empty queue",
             clients,
-            many(clients, TIME, |agent| add(agent, &server, &empty, &elsewhere))?,
+            many(clients, TIME, |agent| add(agent, &server, &server.url, &empty, &elsewhere))?,
         );
     }
 
@@ -43,7 +43,7 @@ pub fn measure() -> anyhow::Result<()> {
     let started = Instant::now();
     at_once(FILLERS, |agent| {
         while next.load(Ordering::Relaxed) < length {
-            add(agent, &server, &queue, &next)?;
+            add(agent, &server, &server.url, &queue, &next)?;
         }
         Ok(())
     })?;
@@ -51,7 +51,7 @@ pub fn measure() -> anyhow::Result<()> {
     load::settle(&server)?;
 
     for clients in [1, 16] {
-        report("add of 25", clients, many(clients, TIME, |agent| add(agent, &server, &queue, &next))?);
+        report("add of 25", clients, many(clients, TIME, |agent| add(agent, &server, &server.url, &queue, &next))?);
         let show = format!("{queue}/head?limit=25&clientKey=bench");
         report("head of 25", clients, many(clients, TIME, |agent| call(agent, &server, "GET", &show, ""))?);
         let lock = format!("{queue}/head/lock?limit=25&lockSecs=600&clientKey=bench");
@@ -79,7 +79,7 @@ fn delete(server: &Server, queue: &str, other: &str, next: &AtomicUsize) -> anyh
             // As somebody who has other things to do: at full speed the disk would be all that is measured.
             std::thread::sleep(PAUSE);
             let started = Instant::now();
-            add(agent, server, other, next)?;
+            add(agent, server, &server.url, other, next)?;
             Ok(started.elapsed())
         })
     };
@@ -95,8 +95,8 @@ fn delete(server: &Server, queue: &str, other: &str, next: &AtomicUsize) -> anyh
     Ok(())
 }
 
-/// Adds the next requests.
-fn add(agent: &Agent, server: &Server, queue: &str, next: &AtomicUsize) -> anyhow::Result<()> {
+/// Adds the next requests to a queue of the server at `url`.
+pub(super) fn add(agent: &Agent, server: &Server, url: &str, queue: &str, next: &AtomicUsize) -> anyhow::Result<()> {
     let from = next.fetch_add(BATCH, Ordering::Relaxed);
     let mut body = String::with_capacity(BATCH * 512);
     for number in from..from + BATCH {
@@ -116,11 +116,15 @@ fn add(agent: &Agent, server: &Server, queue: &str, next: &AtomicUsize) -> anyho
         )?;
     }
     body.push(']');
-    call(agent, server, "POST", &format!("{queue}/requests/batch?clientKey=bench"), &body)
+    call_at(agent, server, url, "POST", &format!("{queue}/requests/batch?clientKey=bench"), &body)
 }
 
 fn call(agent: &Agent, server: &Server, method: &str, path: &str, body: &str) -> anyhow::Result<()> {
-    let request = ureq::http::Request::builder().method(method).uri(server.address(path));
+    call_at(agent, server, &server.url, method, path, body)
+}
+
+fn call_at(agent: &Agent, server: &Server, url: &str, method: &str, path: &str, body: &str) -> anyhow::Result<()> {
+    let request = ureq::http::Request::builder().method(method).uri(format!("{url}/v2/{path}"));
     let request = request.header("authorization", server.bearer()).header("content-type", "application/json");
     let mut response = agent.run(request.body(body.to_owned())?).with_context(|| path.to_owned())?;
     if method != "DELETE" {
@@ -144,7 +148,7 @@ fn many(
 }
 
 /// The same with operations that take their own time.
-fn timed(
+pub(super) fn timed(
     clients: usize,
     time: Duration,
     operation: impl Fn(&Agent) -> anyhow::Result<Duration> + Sync,

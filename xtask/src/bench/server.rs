@@ -113,15 +113,14 @@ impl Server {
         Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
+    /// Number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time so far.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        /// Linux counts in these for everybody.
-        const TICKS_PER_SECOND: f64 = 100.0;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, which may hold anything, ends at the last parenthesis; user and system time are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(") ").context("no name")?;
-        let times: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
-        Ok(times.iter().sum::<f64>() / TICKS_PER_SECOND)
+        cpu_seconds(self.id())
     }
 
     /// Bytes that were sent to the disk so far.
@@ -159,6 +158,17 @@ impl Server {
         let kib: f64 = line.split_whitespace().nth(1).context("no value")?.parse()?;
         Ok(kib / 1024.0)
     }
+}
+
+/// CPU time of a process so far.
+pub fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    /// Linux counts in these for everybody.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, which may hold anything, ends at the last parenthesis; user and system time are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(") ").context("no name")?;
+    let times: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+    Ok(times.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
 impl Drop for Server {
