@@ -381,6 +381,12 @@ impl From<model::NoObject> for ApiError {
     }
 }
 
+impl From<model::WebhookRefused> for ApiError {
+    fn from(refused: model::WebhookRefused) -> Self {
+        Self::new(Problem::InvalidValue, refused.to_string())
+    }
+}
+
 impl From<model::EmptyName> for ApiError {
     fn from(_: model::EmptyName) -> Self {
         Self::empty_name()

@@ -27,6 +27,7 @@ mod store_front;
 mod tasks;
 mod tools;
 mod users;
+mod webhooks;
 
 pub use app::{ApiConfig, App};
 pub use error::{ApiError, Problem};

@@ -56,6 +56,8 @@ fn need(method: &Method, template: &str) -> Need {
     }
     match (method, segments.as_slice()) {
         (_, ["browser-info"] | ["tools", _]) => Need::Nothing,
+        // A run may wait for its own end; anything else is refused where the condition is read.
+        ("POST", ["webhooks"]) => Need::Resource,
         ("GET", ["store"] | ["users", "me" | "{userId}"]) => Need::Nothing,
         ("GET", ["users", "me", "limits"] | ["users", "me", "usage", "monthly"]) => Need::List(ScopeKind::Account),
 

@@ -5,7 +5,9 @@ use http::Uri;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::{actors, builds, events, logs, openapi, runs, schedules, storages, store_front, tasks, tools, users};
+use crate::{
+    actors, builds, events, logs, openapi, runs, schedules, storages, store_front, tasks, tools, users, webhooks,
+};
 
 /// All routes. What happens around them is in [`crate::Service`].
 pub(crate) fn router(app: App) -> Router {
@@ -19,6 +21,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(logs::router())
         .merge(users::router())
         .merge(store_front::router())
+        .merge(webhooks::router())
         .merge(tools::router())
         .merge(events::router())
         .merge(openapi::router())

@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::sealing::RUN_TOKEN;
+use crate::sealing::{RUN_TOKEN, WEBHOOK_TOKEN};
 use crate::{Engine, EngineError};
 
 /// Begins every user token.
@@ -71,10 +71,24 @@ impl Engine {
         if token.len() > MAX_TOKEN {
             return Ok(None);
         }
-        match token.strip_prefix(RUN_TOKEN) {
-            Some(rest) => self.authenticate_run(token, rest).await,
+        if let Some(rest) = token.strip_prefix(RUN_TOKEN) {
+            return self.authenticate_run(token, rest).await;
+        }
+        match token.strip_prefix(WEBHOOK_TOKEN) {
+            Some(rest) => self.authenticate_webhook(token, rest).await,
             None => self.authenticate_user(token).await,
         }
+    }
+
+    async fn authenticate_webhook(&self, token: &str, rest: &str) -> Result<Option<Caller>, EngineError> {
+        let mut parts = rest.split('_');
+        let user = parts.next().and_then(UserId::parse);
+        let expires_at = parts.next().and_then(|millis| millis.parse().ok()).map(Timestamp::from_millis);
+        let Some((user, expires_at)) = user.zip(expires_at) else { return Ok(None) };
+        if !same(&self.inner.keys.webhook_token(&user, expires_at), token) || self.now() >= expires_at {
+            return Ok(None);
+        }
+        Ok(self.user(&user).await?.map(Caller::of))
     }
 
     async fn authenticate_user(&self, token: &str) -> Result<Option<Caller>, EngineError> {

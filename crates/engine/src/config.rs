@@ -8,6 +8,8 @@ use model::schedule::MissedTicks;
 use model::{GeneralAccess, Prices, Random, SharedClock};
 use store::Store;
 
+use crate::webhooks::Courier;
+
 /// The parts of an engine.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -15,6 +17,8 @@ pub struct Parts {
     pub store: Store,
     /// Where runs and builds happen.
     pub driver: Arc<dyn Driver>,
+    /// Carries what webhooks send.
+    pub courier: Arc<dyn Courier>,
     /// Tells the time.
     pub clock: SharedClock,
     /// Makes ids and secrets.
@@ -60,6 +64,8 @@ pub struct EngineConfig {
     pub storage_access: GeneralAccess,
     /// What schedules do about times that passed while the server was down (`SCH-12`).
     pub missed_schedules: MissedTicks,
+    /// Days after which a dispatch of a webhook is forgotten; 0 keeps them.
+    pub dispatch_days: u32,
 }
 
 /// The forward proxy as runs reach it.
@@ -90,6 +96,7 @@ impl Default for EngineConfig {
             run_access: GeneralAccess::AnyoneWithIdCanRead,
             storage_access: GeneralAccess::Restricted,
             missed_schedules: MissedTicks::Skip,
+            dispatch_days: 30,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::live::Registry;
 use crate::logs::Tails;
 use crate::runs::LiveRun;
 use crate::sealing::Keys;
+use crate::webhooks::Courier;
 use crate::{EngineConfig, EngineError, Parts};
 
 /// Everything that decides. Cheap to clone; all clones are the same engine.
@@ -28,6 +29,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) courier: Arc<dyn Courier>,
     pub(crate) clock: SharedClock,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) config: EngineConfig,
@@ -73,6 +75,7 @@ impl Engine {
             crash_points: crate::testing::CrashPoints::default(),
             store: parts.store,
             driver: parts.driver,
+            courier: parts.courier,
             clock: parts.clock,
             random: parts.random,
             config: parts.config,

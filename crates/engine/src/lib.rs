@@ -26,6 +26,7 @@ mod outbound;
 mod runs;
 mod schedules;
 mod tasks;
+mod webhooks;
 
 // What is seen of them
 mod events;
@@ -46,5 +47,6 @@ pub use events::EventStream;
 pub use limits::{Held, LimitsChange};
 pub use outbound::is_forbidden;
 pub use rights::Subject;
-pub use runs::{Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};
+pub use runs::{AdHocWebhook, Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};
 pub use schedules::Scheduled;
+pub use webhooks::{Courier, HttpCourier, Parcel, Receipt, Resources};

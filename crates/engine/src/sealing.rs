@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use chacha20poly1305::aead::Aead as _;
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use model::signature::{hmac_sha256, sign};
-use model::{Random, RunId, ScheduleActionId, ScheduleId, Timestamp, hex};
+use model::{Random, RunId, ScheduleActionId, ScheduleId, Timestamp, UserId, hex};
 
 use crate::Engine;
 
@@ -14,11 +14,14 @@ const SEALED: &str = "sealed:1:";
 
 /// Begins every run token.
 pub(crate) const RUN_TOKEN: &str = "playhouse_run_";
+/// Begins every token that a webhook brings to this server's own API.
+pub(crate) const WEBHOOK_TOKEN: &str = "playhouse_webhook_";
 
 /// One key for each use, so that none tells anything about another.
 pub(crate) struct Keys {
     run_tokens: [u8; 32],
     scheduled_runs: [u8; 32],
+    webhook_tokens: [u8; 32],
     events: String,
     seal: XChaCha20Poly1305,
 }
@@ -29,6 +32,7 @@ impl Keys {
         Self {
             run_tokens: key("run tokens"),
             scheduled_runs: key("scheduled runs"),
+            webhook_tokens: key("webhook tokens"),
             events: hex::encode(&key("events")),
             seal: XChaCha20Poly1305::new(&key("sealed values").into()),
         }
@@ -43,6 +47,13 @@ impl Keys {
     /// What the id of the run follows from that an action of a schedule starts at a time.
     pub(crate) fn scheduled_run(&self, schedule: &ScheduleId, action: &ScheduleActionId, at: Timestamp) -> [u8; 32] {
         hmac_sha256(&self.scheduled_runs, format!("{schedule} {action} {}", at.as_millis()).as_bytes())
+    }
+
+    /// A token with which a webhook of that user calls this server (`WH-17`), good until `expires_at`.
+    pub(crate) fn webhook_token(&self, user: &UserId, expires_at: Timestamp) -> String {
+        let claim = format!("{user}_{}", expires_at.as_millis());
+        let mac = hmac_sha256(&self.webhook_tokens, claim.as_bytes());
+        format!("{WEBHOOK_TOKEN}{claim}_{}", hex::encode(&mac[..20]))
     }
 
     /// The secret part of the address of a run's events (`EVT-1`).

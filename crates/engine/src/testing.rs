@@ -4,11 +4,12 @@
 //! Under a paused runtime (`#[tokio::test(start_paused = true)]`) both the timers and the timestamps stand still until the
 //! test sleeps, so an hour's timeout takes no time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use async_trait::async_trait;
 use drivers::fake::FakeDriver;
 use model::{
     Actor, ActorId, Build, BuildId, BuildOptions, BuildStats, Clock, DefaultRunOptions, GeneralAccess, JobMeta,
@@ -21,7 +22,9 @@ use store::embedded::{EmbeddedOptions, EmbeddedStore};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::{Asked, Caller, Engine, EngineConfig, Parts, RunOptionsGiven, StartBuild, StartRun};
+use crate::{
+    Asked, Caller, Courier, Engine, EngineConfig, Parcel, Parts, Receipt, RunOptionsGiven, StartBuild, StartRun,
+};
 
 /// 31 August 2026, 09:13:25.
 pub const START: Timestamp = Timestamp::from_millis(1_788_167_605_000);
@@ -33,6 +36,8 @@ pub struct TestEngine {
     pub engine: Engine,
     /// Its driver.
     pub driver: Arc<FakeDriver>,
+    /// What carries its webhooks.
+    pub courier: Arc<FakeCourier>,
     /// User `ada`, as she calls with a token of hers.
     pub ada: Caller,
     /// A token of hers.
@@ -58,7 +63,9 @@ impl TestEngine {
         let store = open_store(directory.path(), &clock, &random).await;
         let driver = Arc::new(FakeDriver::new(clock.clone()));
         let config = EngineConfig { work_dir: directory.path().join("work"), ..config };
-        let parts = Parts { store, driver: driver.clone(), clock, random, secret: [7; 32], config };
+        let courier = Arc::new(FakeCourier::default());
+        let parts =
+            Parts { store, driver: driver.clone(), courier: courier.clone(), clock, random, secret: [7; 32], config };
         let engine = Engine::open(parts.clone()).await.expect("an engine");
         engine.recover().await.expect("nothing to recover");
         let user = engine.create_user("ada").await.expect("a user");
@@ -66,7 +73,7 @@ impl TestEngine {
         let ada = Caller::of(user);
         let actor = engine.give_actor(&ada.user, "my-actor").await;
         driver.put_image(actor.tagged_builds["latest"].build_id.as_str(), FakeDriver::default_image());
-        Self { engine, driver, ada, token, actor, parts, directory }
+        Self { engine, driver, courier, ada, token, actor, parts, directory }
     }
 
     /// Lets the server die where it stands, and starts another on the same store and driver.
@@ -235,7 +242,15 @@ async fn open_store(directory: &Path, clock: &SharedClock, random: &Arc<dyn Rand
 
 /// A start that says nothing but `given`.
 pub fn start(given: RunOptionsGiven) -> StartRun {
-    StartRun { given, force_permission_level: None, input: None, asked: asked(), task: None, scheduled: None }
+    StartRun {
+        given,
+        force_permission_level: None,
+        input: None,
+        asked: asked(),
+        task: None,
+        scheduled: None,
+        webhooks: vec![],
+    }
 }
 
 /// A call through the API.
@@ -400,6 +415,57 @@ impl Random for TestRandom {
             };
             let state = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or_default();
             *byte = (state >> 56) as u8;
+        }
+    }
+}
+
+/// A courier that remembers what it was given, and answers as it was told to: with 200 where it was told nothing.
+#[derive(Debug, Default)]
+pub struct FakeCourier {
+    sent: Mutex<Vec<Parcel>>,
+    answers: Mutex<HashMap<String, VecDeque<Option<Receipt>>>>,
+    came: tokio::sync::Notify,
+}
+
+impl FakeCourier {
+    /// Has requests to `url` answered with these, one after the other and the last for ever; `None` never answers.
+    pub fn answer(&self, url: &str, answers: impl IntoIterator<Item = Option<Receipt>>) {
+        self.answers.lock().insert(url.to_owned(), answers.into_iter().collect());
+    }
+
+    /// Everything that was sent.
+    pub fn sent(&self) -> Vec<Parcel> {
+        self.sent.lock().clone()
+    }
+
+    /// Waits until so much was sent, and returns it.
+    pub async fn until_sent(&self, count: usize) -> Vec<Parcel> {
+        loop {
+            let came = self.came.notified();
+            let sent = self.sent();
+            if sent.len() >= count {
+                return sent;
+            }
+            came.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Courier for FakeCourier {
+    async fn carry(&self, parcel: Parcel) -> Receipt {
+        let url = parcel.url.clone();
+        self.sent.lock().push(parcel);
+        self.came.notify_waiters();
+        let answer = match self.answers.lock().get_mut(&url) {
+            Some(answers) if answers.len() > 1 => answers.pop_front(),
+            Some(answers) => answers.front().cloned(),
+            None => None,
+        };
+        match answer {
+            Some(Some(receipt)) => receipt,
+            Some(None) => std::future::pending().await,
+            None => Receipt { status: Some(200), body: Some("ok".to_owned()), error: None },
         }
     }
 }

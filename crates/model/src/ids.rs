@@ -38,6 +38,10 @@ pub mod kind {
     pub enum Storage {}
     /// An API token (its handle, not its value).
     pub enum Token {}
+    /// A webhook.
+    pub enum Webhook {}
+    /// What is sent for a webhook.
+    pub enum Dispatch {}
 }
 
 /// Id of an Actor.
@@ -58,6 +62,10 @@ pub type UserId = Id<kind::User>;
 pub type StorageId = Id<kind::Storage>;
 /// Handle of an API token, by which it is listed and revoked.
 pub type TokenId = Id<kind::Token>;
+/// Id of a webhook.
+pub type WebhookId = Id<kind::Webhook>;
+/// Id of a dispatch of a webhook.
+pub type DispatchId = Id<kind::Dispatch>;
 
 impl<K> Id<K> {
     /// A fresh id.

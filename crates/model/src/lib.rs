@@ -4,6 +4,7 @@
 
 // Words and forms
 mod access;
+pub mod address;
 pub mod hex;
 mod ids;
 mod json_object;
@@ -32,6 +33,9 @@ pub mod schedule;
 mod source_address;
 mod task;
 mod usage;
+mod webhook;
+pub mod webhook_signature;
+pub mod webhook_template;
 
 // What is kept
 pub mod item_view;
@@ -51,7 +55,8 @@ pub use actor::{
 };
 pub use build::{Build, BuildOptions, BuildStats, JobMeta};
 pub use ids::{
-    ActorId, BuildId, Id, Random, RunId, ScheduleActionId, ScheduleId, StorageId, TaskId, TokenId, UserId, kind,
+    ActorId, BuildId, DispatchId, Id, Random, RunId, ScheduleActionId, ScheduleId, StorageId, TaskId, TokenId, UserId,
+    WebhookId, kind,
 };
 pub use job_status::{JobEffect, JobEvent, JobStatus, Refused, step};
 pub use json_object::{JsonObject, NoObject};
@@ -73,3 +78,7 @@ pub use task::{GivenOptions, MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, PublicConfig, T
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};
 pub use usage::{Prices, RunUsage, RunUsageUsd, Used};
 pub use user::{Profile, Token, User};
+pub use webhook::{
+    Call, Dispatch, DispatchStatus, EventData, LastDispatch, MAX_WEBHOOK_TEMPLATE, Webhook, WebhookCondition,
+    WebhookEvent, WebhookRefused, WebhookSettings, WebhookStats, WebhookSummary, retry_at, target_of,
+};

@@ -49,6 +49,10 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_RETENTION_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub retention_days: Option<u32>,
 
+    /// Largest record of a key-value store, in megabytes [default: any size]
+    #[arg(long, env = "PLAYHOUSE_MAX_RECORD_MBYTES", value_name = "MB")]
+    pub max_record_mbytes: Option<u32>,
+
     /// Seconds after which a build is stopped [default: 1800]
     #[arg(long, env = "PLAYHOUSE_BUILD_TIMEOUT_SECS", value_name = "SECS")]
     pub build_timeout_secs: Option<u64>,
@@ -57,10 +61,6 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_GIT_PROTOCOLS", value_name = "NAMES", value_delimiter = ',')]
     pub git_protocols: Option<Vec<String>>,
 
-    /// Largest record of a key-value store, in megabytes [default: any size]
-    #[arg(long, env = "PLAYHOUSE_MAX_RECORD_MBYTES", value_name = "MB")]
-    pub max_record_mbytes: Option<u32>,
-
     /// Password of the web pages; needed to listen on anything but loopback
     #[arg(long, env = "PLAYHOUSE_CONSOLE_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub console_password: Option<String>,
@@ -68,6 +68,15 @@ pub struct Settings {
     /// What schedules do about the times that passed while the server was down [default: skip]
     #[arg(long, env = "PLAYHOUSE_MISSED_SCHEDULES", value_enum)]
     pub missed_schedules: Option<MissedSchedules>,
+
+    /// Whether webhooks may have targets on this machine and in private networks; the API itself they always may, and
+    /// link-local and metadata addresses never [default: allow]
+    #[arg(long, env = "PLAYHOUSE_WEBHOOK_PRIVATE_TARGETS", value_enum)]
+    pub webhook_private_targets: Option<PrivateTargets>,
+
+    /// Days after which what was sent for webhooks is forgotten; 0 keeps it [default: 30]
+    #[arg(long, env = "PLAYHOUSE_WEBHOOK_DISPATCH_DAYS", value_name = "DAYS")]
+    pub webhook_dispatch_days: Option<u32>,
 
     /// How to write the server's own log [default: text on a terminal, json otherwise]
     #[arg(long, env = "PLAYHOUSE_LOG_FORMAT", value_enum)]
@@ -101,6 +110,17 @@ pub enum MissedSchedules {
     All,
 }
 
+/// Whether webhooks may have private targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrivateTargets {
+    /// They may.
+    #[default]
+    Allow,
+    /// They may not: such a dispatch fails.
+    Refuse,
+}
+
 /// How to write the server's own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -123,11 +143,13 @@ impl Settings {
             user_memory_mbytes: self.user_memory_mbytes.or(file.user_memory_mbytes),
             user_concurrent_runs: self.user_concurrent_runs.or(file.user_concurrent_runs),
             retention_days: self.retention_days.or(file.retention_days),
+            max_record_mbytes: self.max_record_mbytes.or(file.max_record_mbytes),
             build_timeout_secs: self.build_timeout_secs.or(file.build_timeout_secs),
             git_protocols: self.git_protocols.or(file.git_protocols),
-            max_record_mbytes: self.max_record_mbytes.or(file.max_record_mbytes),
             console_password: self.console_password.or(file.console_password),
             missed_schedules: self.missed_schedules.or(file.missed_schedules),
+            webhook_private_targets: self.webhook_private_targets.or(file.webhook_private_targets),
+            webhook_dispatch_days: self.webhook_dispatch_days.or(file.webhook_dispatch_days),
             log_format: self.log_format.or(file.log_format),
             log: self.log.or(file.log),
         }

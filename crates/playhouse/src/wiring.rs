@@ -7,14 +7,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use api::ApiConfig;
 use drivers::process::{ProcessConfig, ProcessDriver};
-use engine::{Engine, EngineConfig, Parts};
+use engine::{Engine, EngineConfig, HttpCourier, Parts};
 use model::{SharedClock, SystemClock, User};
 use store::embedded::{EmbeddedOptions, EmbeddedStore};
 
 use crate::accounts::{FIRST_USER, OPERATOR_TOKEN};
 use crate::data_dir::DataDir;
 use crate::random::SystemRandom;
-use crate::settings::{DEFAULT_PORT, Settings};
+use crate::settings::{DEFAULT_PORT, PrivateTargets, Settings};
 
 /// The addresses of a server.
 #[derive(Clone, Debug)]
@@ -80,10 +80,13 @@ pub async fn open(
         proxy: Some(engine::ProxyEnv { host: "127.0.0.1".to_owned(), port }),
         work_dir: data_dir.path().join("work"),
         missed_schedules: settings.missed_schedules(),
+        dispatch_days: settings.webhook_dispatch_days.unwrap_or(defaults.dispatch_days),
         ..defaults
     };
     let secret = data_dir.secret(&SystemRandom)?;
-    let parts = Parts { store, driver: Arc::new(driver), clock, random, secret, config };
+    let allow_private = settings.webhook_private_targets.unwrap_or_default() == PrivateTargets::Allow;
+    let courier = Arc::new(HttpCourier::new(&[&config.api_url, &config.public_url], allow_private));
+    let parts = Parts { store, driver: Arc::new(driver), courier, clock, random, secret, config };
     Engine::open(parts).await.context("cannot start the engine")
 }
 

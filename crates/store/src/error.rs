@@ -17,6 +17,8 @@ pub enum Noun {
     Storage,
     Request,
     Log,
+    Webhook,
+    Dispatch,
 }
 
 impl fmt::Display for Noun {
@@ -34,6 +36,8 @@ impl fmt::Display for Noun {
             Self::Storage => "Store",
             Self::Request => "Request",
             Self::Log => "Log",
+            Self::Webhook => "Webhook",
+            Self::Dispatch => "Webhook dispatch",
         })
     }
 }

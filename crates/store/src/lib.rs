@@ -20,6 +20,7 @@ mod storages;
 mod tasks;
 mod upkeep;
 mod users;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -41,6 +42,10 @@ pub use storages::{NewStorage, Reads, StorageChange, StorageFilter, StorageStore
 pub use tasks::{TaskChange, TaskStore};
 pub use upkeep::Upkeep;
 pub use users::{UserChange, UserStore};
+pub use webhooks::{
+    Attempted, DispatchFilter, Due, Load, Next, Subject, Taken, TargetNumber, WebhookChange, WebhookFilter,
+    WebhookStore,
+};
 
 /// Everything that is kept, one part per noun. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,5 +62,6 @@ pub struct Store {
     pub schedules: Arc<dyn ScheduleStore>,
     pub users: Arc<dyn UserStore>,
     pub logs: Arc<dyn LogStore>,
+    pub webhooks: Arc<dyn WebhookStore>,
     pub upkeep: Arc<dyn Upkeep>,
 }

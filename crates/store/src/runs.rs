@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ActorId, JobStatus, Listed, Origin, Page, Run, RunId, Storage, TaskId, Timestamp, Used, UserId};
+use model::{ActorId, JobStatus, Listed, Origin, Page, Run, RunId, Storage, TaskId, Timestamp, Used, UserId, Webhook};
 
 use crate::{NewRecord, StoreError};
 
@@ -21,6 +21,18 @@ pub trait RunStore: Send + Sync + std::fmt::Debug {
         run: Run,
         storages: Vec<Storage>,
         input: Option<(NewRecord, Bytes)>,
+    ) -> Result<Arc<Run>, StoreError> {
+        self.create_with_webhooks(run, storages, input, Vec::new()).await
+    }
+
+    /// As [`create`](Self::create), with webhooks of the run's own, which hear of its creation, too (`START-14`). Of those
+    /// whose idempotency key the user has used already, none is made.
+    async fn create_with_webhooks(
+        &self,
+        run: Run,
+        storages: Vec<Storage>,
+        input: Option<(NewRecord, Bytes)>,
+        webhooks: Vec<Webhook>,
     ) -> Result<Arc<Run>, StoreError>;
 
     /// The run with that id.

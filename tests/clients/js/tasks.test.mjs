@@ -126,10 +126,10 @@ test('the CLI runs, publishes and takes back a task', async () => {
     const last = await client.task(task.id).lastRun().get();
     assert.deepEqual([last.status, last.actorTaskId, last.meta.origin], ['SUCCEEDED', task.id, 'CI']);
     assert.deepEqual((await client.run(last.id).dataset().listItems()).items[0].task, task.id);
-    const publish = await cli(['task', 'publish', task.id]);
+    const publish = await cli(['task', 'publish', 'by-cli']);
     assert.equal(publish.code, 0, `${publish.stdout}\n${publish.stderr}`);
     assert.equal((await client.task(task.id).get()).isPublic, true);
-    const unpublish = await cli(['task', 'unpublish', task.id]);
+    const unpublish = await cli(['task', 'unpublish', 'by-cli']);
     assert.equal(unpublish.code, 0, `${unpublish.stdout}\n${unpublish.stderr}`);
     assert.equal((await client.task(task.id).get()).isPublic, false);
     const info = await cli(['runs', 'info', last.id]);

@@ -28,9 +28,14 @@ pub struct Filled {
 
 /// How many items to measure with: `PLAYHOUSE_BENCH_ITEMS`, or a million.
 pub fn items() -> anyhow::Result<usize> {
-    match std::env::var("PLAYHOUSE_BENCH_ITEMS") {
-        Ok(number) => number.parse().context("PLAYHOUSE_BENCH_ITEMS"),
-        Err(_) => Ok(DEFAULT_ITEMS),
+    number_of("PLAYHOUSE_BENCH_ITEMS", DEFAULT_ITEMS)
+}
+
+/// The number in a variable, or another if it is not set.
+pub fn number_of(variable: &'static str, otherwise: usize) -> anyhow::Result<usize> {
+    match std::env::var(variable) {
+        Ok(number) => number.parse().context(variable),
+        Err(_) => Ok(otherwise),
     }
 }
 

@@ -39,7 +39,20 @@ impl Disk {
 impl Server {
     /// Starts it on an empty directory.
     pub fn start() -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
+        Self::start_on(tempfile::tempdir()?)
+    }
+
+    /// Stops it, lets something happen to its data directory, and starts it again.
+    pub fn restart_after(mut self, change: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<Self> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir()?);
+        std::fs::remove_file(directory.path().join("ready.json"))?;
+        change(&directory.path().join("data"))?;
+        Self::start_on(directory)
+    }
+
+    fn start_on(directory: TempDir) -> anyhow::Result<Self> {
         let ready_file = directory.path().join("ready.json");
         let started = Instant::now();
         let binary = std::env::var_os(BINARY)

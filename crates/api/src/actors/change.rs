@@ -49,7 +49,8 @@ const CATEGORIES: [&str; 25] = [
     "MCP_SERVERS",
 ];
 
-const PRICING_MODELS: [&str; 4] = ["PAY_PER_EVENT", "PRICE_PER_DATASET_ITEM", "FLAT_PRICE_PER_MONTH", "FREE"];
+pub(crate) const PRICING_MODELS: [&str; 4] =
+    ["PAY_PER_EVENT", "PRICE_PER_DATASET_ITEM", "FLAT_PRICE_PER_MONTH", "FREE"];
 
 /// An Actor as it is created or, field by field, changed. What is not given stays as it is.
 #[derive(Debug, Default, Deserialize)]

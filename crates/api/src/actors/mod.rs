@@ -26,6 +26,8 @@ use crate::wire::{self, ActorBody, ActorItem, ListPage};
 
 use change::ActorGiven;
 
+pub(crate) use change::PRICING_MODELS;
+
 /// The addresses of Actors, without those of their builds and runs.
 pub(crate) fn router() -> Router<App> {
     let version = "/v2/actors/{actorId}/versions/{versionNumber}";

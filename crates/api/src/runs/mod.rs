@@ -7,6 +7,7 @@ mod output;
 mod show;
 mod start;
 mod sync;
+mod webhooks;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
@@ -16,7 +17,7 @@ use crate::logs;
 
 pub(crate) use located::{OwnRun, SeenRun};
 pub(crate) use output::Outputs;
-pub(crate) use show::wait_for_finish;
+pub(crate) use show::{body, wait_for_finish};
 pub(crate) use start::asked;
 
 /// The addresses of runs. `/v2/actors/{actorId}/runs/{runId}` and the last runs are the same runs under other names.

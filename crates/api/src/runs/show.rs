@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
-use model::Run;
+use model::{Run, Timestamp};
 
 use super::SeenRun;
 use super::output::output;
 use crate::app::App;
-use crate::error::Answer;
+use crate::error::{Answer, ApiError};
 use crate::extract::Params;
 use crate::wire::{self, RunBody, Viewer};
 
@@ -28,9 +28,14 @@ pub(super) async fn show(State(app): State<App>, SeenRun { run, viewer }: SeenRu
 
 /// The answer that shows a run.
 pub(super) async fn answer(app: &App, run: &Run, viewer: Viewer, status: StatusCode) -> Answer {
-    let mut body = RunBody::new(run, viewer, app.engine_config(), app.now());
+    Ok(wire::data(status, &body(app, run, viewer, app.now()).await?))
+}
+
+/// What is shown of a run at that time.
+pub(crate) async fn body<'a>(app: &App, run: &'a Run, viewer: Viewer, at: Timestamp) -> Result<RunBody<'a>, ApiError> {
+    let mut body = RunBody::new(run, viewer, app.engine_config(), at);
     body.output = output(app, run, &body).await?;
-    Ok(wire::data(status, &body))
+    Ok(body)
 }
 
 /// `waitForFinish`: seconds, cut to a minute; what is no number means not to wait (`WAIT-2`).

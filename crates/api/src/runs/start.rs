@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, State};
-use base64::Engine as _;
-use base64::alphabet::{STANDARD, URL_SAFE};
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use engine::{Asked, Caller, RunInput, RunOptionsGiven, StartRun};
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -13,18 +10,19 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use model::{Actor, Origin, PermissionLevel, Run, Task};
 
-use super::show;
+use super::{show, webhooks};
 use crate::access;
 use crate::app::App;
 use crate::error::{Answer, ApiError};
 use crate::extract::{Auth, FromParams, Params, PathParams, WholeBody};
 use crate::layers::Peer;
-use crate::wire::{self, Viewer};
+use crate::wire::{self, Viewer, WebhookGiven};
 
 /// How a run is asked for in a query (`START-3`).
 pub(super) struct StartParams {
     given: RunOptionsGiven,
     force_permission_level: Option<PermissionLevel>,
+    webhooks: Vec<WebhookGiven>,
 }
 
 impl FromParams for StartParams {
@@ -38,8 +36,7 @@ impl FromParams for StartParams {
                 return Err(ApiError::invalid_request(message));
             }
         };
-        check_webhooks(params)?;
-        Ok(Self { given: options(params)?, force_permission_level })
+        Ok(Self { given: options(params)?, force_permission_level, webhooks: webhooks::webhooks(params)? })
     }
 }
 
@@ -71,32 +68,6 @@ fn whole(params: &Params, name: &str) -> Result<Option<i64>, ApiError> {
 
 fn not_a_number(name: &str) -> ApiError {
     ApiError::invalid_request(format!("Parameter \"{name}\" is invalid: it must be a number"))
-}
-
-/// Refuses webhooks that cannot be decoded (`START-14`). Nothing delivers webhooks yet.
-fn check_webhooks(params: &Params) -> Result<(), ApiError> {
-    let Some(encoded) = params.non_empty("webhooks") else { return Ok(()) };
-    let refused = |why: &str| ApiError::invalid_request(format!("Parameter \"webhooks\" is invalid: {why}"));
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    // A plus sign that was not encoded has become a space.
-    let encoded = encoded.replace(' ', "+");
-    let decoded = GeneralPurpose::new(&STANDARD, lenient)
-        .decode(&encoded)
-        .or_else(|_| GeneralPurpose::new(&URL_SAFE, lenient).decode(&encoded))
-        .map_err(|_| refused("it must be base64"))?;
-    let webhooks: Vec<serde_json::Map<String, serde_json::Value>> =
-        serde_json::from_slice(&decoded).map_err(|_| refused("it must be a JSON array of objects in base64"))?;
-    for webhook in &webhooks {
-        let url = webhook.get("requestUrl").and_then(serde_json::Value::as_str).unwrap_or_default();
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(refused("each webhook needs a \"requestUrl\""));
-        }
-        let events = webhook.get("eventTypes").and_then(serde_json::Value::as_array);
-        if !events.is_some_and(|events| !events.is_empty() && events.iter().all(serde_json::Value::is_string)) {
-            return Err(refused("each webhook needs \"eventTypes\""));
-        }
-    }
-    Ok(())
 }
 
 /// What is to be run.
@@ -140,8 +111,10 @@ impl Asking {
     /// the permission level is for Actors only (`TASK-4`, `START-15`).
     pub(super) async fn launch(self, app: &App, body: Bytes) -> Result<Arc<Run>, ApiError> {
         let input = (!body.is_empty()).then_some(RunInput { body, content_type: self.content_type });
-        let StartParams { given, force_permission_level } = self.start;
-        let start = StartRun { given, force_permission_level, input, asked: self.asked, task: None, scheduled: None };
+        let StartParams { given, force_permission_level, webhooks } = self.start;
+        let webhooks = webhooks::checked(&webhooks, app.engine(), &self.caller)?;
+        let (input, asked) = (input, self.asked);
+        let start = StartRun { given, force_permission_level, input, asked, task: None, scheduled: None, webhooks };
         Ok(match self.target {
             Target::Actor(actor) => app.engine().start_run(&self.caller, &actor, start).await?,
             Target::Task(task) => {
@@ -183,35 +156,10 @@ pub(crate) fn asked(caller: &Caller, parts: &Parts) -> Asked {
 
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose;
-
     use super::*;
-    use crate::error::Problem;
 
     fn params(query: &str) -> Params {
         Params::of(&format!("/?{query}").parse().unwrap())
-    }
-
-    #[test]
-    fn webhooks_are_read_in_both_alphabets_and_refused_if_they_cannot_be() {
-        let good = r#"[{"eventTypes":["ACTOR.RUN.SUCCEEDED"],"requestUrl":"http://example.com/??>>"}]"#;
-        for encoded in [
-            general_purpose::STANDARD.encode(good),
-            general_purpose::STANDARD.encode(good).replace('=', "%3D").replace('+', "%2B").replace('/', "%2F"),
-            general_purpose::URL_SAFE_NO_PAD.encode(good),
-            general_purpose::STANDARD.encode("[]"),
-            String::new(),
-        ] {
-            assert!(check_webhooks(&params(&format!("webhooks={encoded}"))).is_ok(), "{encoded}");
-        }
-        for bad in
-            ["{}", "[1]", "[{}]", r#"[{"eventTypes":[],"requestUrl":"http://x"}]"#, r#"[{"eventTypes":["A"]}]"#, "x"]
-        {
-            let encoded = general_purpose::URL_SAFE_NO_PAD.encode(bad);
-            let refused = check_webhooks(&params(&format!("webhooks={encoded}"))).unwrap_err();
-            assert_eq!(refused.problem(), Problem::InvalidRequest, "{bad}");
-        }
-        assert!(check_webhooks(&params("webhooks=!!!")).is_err());
     }
 
     #[test]

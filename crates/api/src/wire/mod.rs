@@ -11,6 +11,7 @@ mod storage;
 mod task;
 mod user;
 mod version;
+mod webhook;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -33,6 +34,7 @@ pub(crate) use storage::{Show, StorageInList, StorageObject};
 pub(crate) use task::{TaskBody, TaskItem, TaskNames};
 pub(crate) use user::{OwnUser, PublicUser, UNLIMITED, limits};
 pub(crate) use version::{EnvVarBody, EnvVarGiven, VersionBody, VersionGiven, check_tag, env_var_exists};
+pub(crate) use webhook::{DispatchBody, WebhookBody, WebhookGiven, WebhookItem};
 
 /// `Content-Type` of everything that is JSON (`G13`).
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");

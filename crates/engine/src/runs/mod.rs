@@ -26,6 +26,6 @@ pub(crate) use self::figures::{Sample, Samples, compute_units};
 pub(crate) use self::launch::limits;
 pub(crate) use self::live::LiveRun;
 pub use self::options::RunOptionsGiven;
-pub use self::start::{Asked, RunInput, StartRun};
+pub use self::start::{AdHocWebhook, Asked, RunInput, StartRun};
 pub(crate) use self::supervise::TakenUp;
 pub use self::update::RunUpdate;

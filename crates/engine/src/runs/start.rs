@@ -7,7 +7,8 @@ use bytes::Bytes;
 use model::pricing::PricingInfo;
 use model::{
     Actor, Build, GeneralAccess, INPUT_KEY, JobMeta, JobStatus, Origin, PermissionLevel, Run, RunId, RunStats,
-    RunStorages, RunUsage, RunsMay, StartedBy, Storage, StorageId, StorageKind, TaskId, Timestamp,
+    RunStorages, RunUsage, RunsMay, StartedBy, Storage, StorageId, StorageKind, TaskId, Timestamp, Webhook,
+    WebhookCondition, WebhookId, WebhookSettings,
 };
 use serde_json::value::RawValue;
 use store::NewRecord;
@@ -32,6 +33,17 @@ pub struct StartRun {
     pub task: Option<TaskId>,
     /// The invocation of a schedule that starts it.
     pub scheduled: Option<Scheduled>,
+    /// Webhooks for this run alone (`START-14`).
+    pub webhooks: Vec<AdHocWebhook>,
+}
+
+/// A webhook for one run (`WH-12`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdHocWebhook {
+    /// Key that keeps a repeated call from making another (`WH-3`).
+    pub idempotency_key: Option<String>,
+    /// What it waits for, and what it sends where; checked.
+    pub settings: WebhookSettings,
 }
 
 /// The body of a request that carries an input.
@@ -152,12 +164,13 @@ impl Engine {
         };
         let input = input.map(|input| (record(INPUT_KEY, &input), input.body));
         let turn = self.admit_to_account(&run.user_id, run.options.memory_mbytes, true).await?;
+        let webhooks: Vec<Webhook> = start.webhooks.into_iter().map(|webhook| maker.webhook(webhook)).collect();
         if self.inner.stop.is_cancelled() {
             return Err(EngineError::ShuttingDown);
         }
         let engine = self.clone();
         self.carry_through(async move {
-            let run = engine.inner.store.runs.create(run, rows, input).await?;
+            let run = engine.inner.store.runs.create_with_webhooks(run, rows, input, webhooks).await?;
             engine.crash_point("run created").await;
             engine.supervise_run(engine.enliven(run.clone()), None);
             drop(turn);
@@ -209,6 +222,19 @@ impl Maker<'_> {
             rows.push(dataset);
         }
         (storages, rows)
+    }
+
+    fn webhook(&self, AdHocWebhook { idempotency_key, settings }: AdHocWebhook) -> Webhook {
+        Webhook {
+            id: WebhookId::random(self.engine.random()),
+            user_id: self.caller.user.id,
+            created_at: self.now,
+            modified_at: self.now,
+            is_ad_hoc: true,
+            condition: WebhookCondition { actor_run_id: Some(self.run), ..WebhookCondition::default() },
+            idempotency_key,
+            settings,
+        }
     }
 
     fn storage(&self, kind: StorageKind, schema: Option<Box<RawValue>>) -> Storage {

@@ -103,6 +103,7 @@ impl Engine {
             asked,
             task: None,
             scheduled: Some(scheduled),
+            webhooks: Vec::new(),
         };
         let started = match &action.target {
             ScheduleTarget::RunActor { actor_id, run_options } => {

@@ -57,6 +57,7 @@ impl TestEngine {
     }
 
     /// When those runs were due, in milliseconds after the first minute.
+    /// The times for which runs were started. Runs that were started at one time are listed by their ids.
     async fn ticks(&self) -> Vec<i64> {
         let runs = self.runs().await;
         let mut ticks: Vec<i64> =

@@ -70,7 +70,15 @@ async fn show(ready: &Ready) -> anyhow::Result<()> {
     let body = Bytes::from(json!({ "startUrl": start_url }).to_string());
     let input = Some(RunInput { body, content_type: Some("application/json".to_owned()) });
     let given = RunOptionsGiven { memory_mbytes: Some(128), ..RunOptionsGiven::default() };
-    let start = StartRun { given, force_permission_level: None, input, asked, task: None, scheduled: None };
+    let start = StartRun {
+        given,
+        force_permission_level: None,
+        input,
+        asked,
+        task: None,
+        scheduled: None,
+        webhooks: Vec::new(),
+    };
     let run = engine.start_run(&caller, &actor, start).await?;
     let run = engine.wait_for_run(&run.id, PATIENCE).await?;
     println!("Run {} {}: {}", run.id, run.status, run.status_message.as_deref().unwrap_or_default());

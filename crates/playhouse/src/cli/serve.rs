@@ -86,9 +86,11 @@ impl Serve {
         let control = Control::open(data_dir.path())?;
         let orders = tokio::spawn(control.serve(engine.clone(), stop.clone()));
         let pages = console::router(engine.clone(), settings.console_password.clone(), bound).merge(site::router());
-        let api = api::Service::new(api::App::new(engine.clone(), wiring::api_config(settings)));
+        let app = api::App::new(engine.clone(), wiring::api_config(settings));
+        let api = api::Service::new(app.clone());
         let server = tokio::spawn(crate::server::serve(listener, Faces { api, pages }, stop.clone()));
         engine.recover().await.context("cannot take up the runs of the last time")?;
+        app.deliver_webhooks();
 
         let ready = Ready { engine: engine.clone(), addresses, user, token };
         if let Some(path) = &self.ready_file {

@@ -13,3 +13,4 @@ mod kill;
 mod schedules;
 mod server;
 mod upgrade;
+mod webhooks;

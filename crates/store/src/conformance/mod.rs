@@ -19,6 +19,7 @@ pub mod schedules;
 pub mod storages;
 pub mod tasks;
 pub mod users;
+pub mod webhooks;
 
 /// Makes a test of every case. `$open` is an async function in scope that returns something with a field `store`, which
 /// keeps the [`Store`](crate::Store) alive that the case is given, and a field `clock`, the
@@ -117,6 +118,20 @@ macro_rules! conformance_tests {
                 a_log_reads_the_same_from_any_offset_sealed_or_not,
                 a_reader_goes_on_while_a_log_is_sealed_and_grows,
                 of_a_deleted_job_no_log_is_kept;
+            webhooks:
+                a_webhook_is_changed_whole_or_not_at_all,
+                a_repeated_key_gets_the_webhook_that_is_there,
+                webhooks_are_listed_by_what_they_wait_for,
+                what_happens_to_a_run_is_told_to_all_who_wait_for_it,
+                what_happens_to_a_build_is_told_to_all_who_wait_for_it,
+                an_ad_hoc_webhook_is_told_of_each_event_once,
+                webhooks_of_a_run_are_made_with_it,
+                what_it_happened_to_is_shown_as_it_was_then,
+                targets_take_turns,
+                dispatches_are_listed_with_exact_totals,
+                of_a_deleted_webhook_nothing_is_sent,
+                webhooks_go_with_their_actor_or_run,
+                whoever_waits_for_dispatches_is_woken;
         }
         $crate::conformance_cases_in_time! { $open;
             storages:
@@ -126,6 +141,9 @@ macro_rules! conformance_tests {
             runs:
                 what_a_user_used_is_known_by_day_and_outlives_its_runs,
                 a_repeated_key_changes_nothing_while_it_is_remembered;
+            webhooks:
+                attempts_are_written_down_until_the_last,
+                old_dispatches_expire_once_they_have_ended;
             queues:
                 requests_come_back_as_they_were_given,
                 the_head_is_first_in_first_out_and_last_in_first_out_in_front,

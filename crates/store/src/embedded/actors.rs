@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::db::{Sql as _, WriteTx};
 use super::jobs::Jobs;
-use super::{builds, doc, front, logs, tasks};
+use super::{builds, doc, front, logs, tasks, webhooks};
 use crate::{ActorChange, ActorStore, FrontFilter, Noun, StoreError, VersionChange};
 
 /// The Actors of an embedded store.
@@ -127,6 +127,7 @@ impl ActorStore for Actors {
                 tx.run("DELETE FROM version WHERE actor_id = ?1", [id.as_str()])?;
                 tasks::delete_all(&jobs, tx, &id)?;
                 let log_files = builds::delete_all(&jobs, tx, &id)?;
+                webhooks::delete_of_actor(tx, &id)?;
                 tx.after_commit(move || jobs.actors.remove(&id));
                 Ok(log_files)
             })

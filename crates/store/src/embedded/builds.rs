@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::actors::{self, bounds};
 use super::db::{Sql as _, WriteTx};
 use super::jobs::{Jobs, status_code};
-use super::{doc, logs};
+use super::{doc, logs, webhooks};
 use crate::{BuildChange, BuildFilter, BuildStore, JobLog, Noun, StoreError};
 
 /// The builds of an embedded store.
@@ -66,6 +66,7 @@ impl BuildStore for Builds {
                 tx.run("INSERT INTO build_source (k, source) VALUES (?1, ?2)", params![k, source])?;
                 actors::update(&jobs, tx, actor)?;
                 details.put_into(&mut build);
+                webhooks::build_changed(&jobs.core, tx, None, &build)?;
                 Ok(cache_after_commit(&jobs, tx, build))
             })
             .await
@@ -123,7 +124,9 @@ impl BuildStore for Builds {
                 if !change(&mut changed, changed_actor.as_mut()) {
                     return Ok(Arc::new(build));
                 }
+                let before = build.status;
                 update(tx, k, build, &mut changed)?;
+                webhooks::build_changed(&jobs.core, tx, Some(before), &changed)?;
                 if let Some(changed_actor) = changed_actor
                     && actor.as_ref() != Some(&changed_actor)
                 {

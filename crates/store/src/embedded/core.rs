@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::{Random, Storage, StorageId, StorageKind, Timestamp};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 use super::db::{Cache, Db};
 use super::objects::Objects;
@@ -26,6 +27,10 @@ pub(super) struct Core {
     pub storages: Cache<StorageId, Arc<Kept>>,
     /// Reads that wait to be counted.
     pub reads: NotedReads,
+    /// Names what is made inside.
+    pub random: Arc<dyn Random>,
+    /// Tells that a dispatch was made.
+    pub dispatch_made: Arc<Notify>,
     /// Calls for what runs in the background.
     pub upkeep: Arc<Wake>,
     /// Held during a round of upkeep.
@@ -63,8 +68,10 @@ impl DataDir {
 impl Core {
     pub(super) fn new(db: Db, random: Arc<dyn Random>, dir: DataDir) -> Result<Self, StoreError> {
         Ok(Self {
-            objects: Objects::open(&dir.path().join("objects"), db.clone(), random)?,
+            objects: Objects::open(&dir.path().join("objects"), db.clone(), random.clone())?,
             db,
+            random,
+            dispatch_made: Arc::default(),
             storages: Cache::new(CACHED_STORAGES),
             reads: NotedReads::default(),
             upkeep: Arc::default(),

@@ -25,6 +25,7 @@ mod storages;
 mod tasks;
 mod upkeep;
 mod users;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use self::storages::Storages;
 use self::tasks::Tasks;
 use self::upkeep::Caretaker;
 use self::users::Users;
+use self::webhooks::Webhooks;
 use crate::{Store, StoreError};
 
 /// What an embedded store is opened with.
@@ -108,6 +110,7 @@ fn assemble(core: Arc<Core>) -> Result<Store, StoreError> {
         tasks: Arc::new(Tasks::new(jobs)),
         schedules: Arc::new(Schedules::new(core.clone())),
         users: Arc::new(Users::new(core.clone())),
+        webhooks: Arc::new(Webhooks::new(core.clone())),
         logs: Arc::new(Logs::open(core)?),
         upkeep: Arc::new(caretaker),
     })

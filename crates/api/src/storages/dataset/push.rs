@@ -23,6 +23,10 @@ pub(super) async fn push(
         app.store().datasets.append(&dataset.storage.id, items).await?;
         dataset.meter(&app, |usage| usage.dataset_writes += count);
         dataset.meter_transfer(&app, body.len() as u64);
+        // The items are there: an error now would have the client push them again.
+        if let Err(error) = app.engine().charge_items(&dataset.storage, count).await {
+            tracing::error!(storage.id = %dataset.storage.id, %error, "Failed to charge a run for {count} items");
+        }
     }
     Ok(wire::created_empty(&app.public_url(&format!("datasets/{}/items", dataset.storage.id))))
 }

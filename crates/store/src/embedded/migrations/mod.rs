@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0006_store_front.sql"),
     include_str!("0007_tasks.sql"),
     include_str!("0008_schedules.sql"),
+    include_str!("0009_webhooks.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{JobStatus, Listed, Origin, Page, Run, RunId, Storage, Timestamp, Used, UserId};
+use model::{JobStatus, Listed, Origin, Page, Run, RunId, Storage, Timestamp, Used, UserId, Webhook};
 use rusqlite::{Connection, params};
 
 use super::core::Core;
 use super::db::{Sql as _, WriteTx};
 use super::jobs::{Jobs, status_code};
 use super::records::Prepared;
-use super::{doc, front, logs, queues, storages, tasks};
+use super::{doc, front, logs, queues, storages, tasks, webhooks};
 use crate::{JobLog, NewRecord, Noun, RunChange, RunFilter, RunStore, StoreError};
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -36,11 +36,12 @@ impl Runs {
 
 #[async_trait]
 impl RunStore for Runs {
-    async fn create(
+    async fn create_with_webhooks(
         &self,
         run: Run,
         storages: Vec<Storage>,
         input: Option<(NewRecord, Bytes)>,
+        webhooks: Vec<Webhook>,
     ) -> Result<Arc<Run>, StoreError> {
         let input = match input {
             Some((record, body)) => Some(Prepared::whole(self.core(), record, body).await?),
@@ -62,7 +63,11 @@ impl RunStore for Runs {
             if let Some(input) = input {
                 input.put(tx, store.ok_or(StoreError::NotFound(Noun::Storage))?)?;
             }
+            for webhook in webhooks {
+                webhooks::insert(tx, &webhook)?;
+            }
             insert(tx, &run)?;
+            webhooks::run_changed(&jobs.core, tx, None, &run)?;
             Ok(cache_after_commit(&jobs, tx, run))
         };
         self.core().db.grow(insert).await
@@ -138,6 +143,7 @@ impl RunStore for Runs {
             count(tx, &run, -1)?;
             tx.run("DELETE FROM rq_run WHERE run = ?1", [id.as_str()])?;
             storages::delete_of_run(&jobs.core, tx, &id)?;
+            webhooks::forget_run(tx, &id)?;
             let log = logs::delete(&jobs.core, tx, &JobLog::Run(id))?;
             tx.after_commit(move || jobs.runs.remove(&id));
             Ok(log)
@@ -264,6 +270,7 @@ fn modify(
         }
         count(tx, &run, -1)?;
         count(tx, &changed, 1)?;
+        webhooks::run_changed(&jobs.core, tx, Some(run.status), &changed)?;
     }
     Ok((cache_after_commit(jobs, tx, changed), true))
 }

@@ -1,0 +1,42 @@
+//! What was sent for webhooks (`WH-15`).
+
+use axum::extract::State;
+use model::{DispatchId, Page};
+use store::{DispatchFilter, Noun};
+
+use super::located;
+use crate::app::App;
+use crate::error::{Answer, ApiError};
+use crate::extract::{Auth, PathParams, Query};
+use crate::wire::{self, DispatchBody, ListPage};
+
+/// `GET /v2/webhook-dispatches`: those of all webhooks of the caller, also of deleted ones.
+pub(super) async fn list_all(State(app): State<App>, Auth(caller): Auth, Query(page): Query<Page>) -> Answer {
+    list(&app, DispatchFilter::OfUser(caller.user.id), page).await
+}
+
+/// `GET /v2/webhooks/{webhookId}/dispatches` (`LIST-10`).
+pub(super) async fn of_webhook(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    path: PathParams,
+    Query(page): Query<Page>,
+) -> Answer {
+    let (webhook, _) = located(&app, &caller, path.get("webhookId")).await?;
+    list(&app, DispatchFilter::OfWebhook(webhook.id), page).await
+}
+
+async fn list(app: &App, filter: DispatchFilter, page: Page) -> Answer {
+    let found = app.store().webhooks.dispatches(filter, page).await?;
+    Ok(wire::ok(&ListPage::new(page, found.map(DispatchBody::from))))
+}
+
+/// `GET /v2/webhook-dispatches/{dispatchId}`.
+pub(super) async fn show(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
+    let found = match DispatchId::parse(path.get("dispatchId")) {
+        Some(id) => app.store().webhooks.dispatch(&id).await?,
+        None => None,
+    };
+    let dispatch = found.filter(|dispatch| dispatch.user_id == caller.user.id);
+    Ok(wire::ok(&DispatchBody::from(dispatch.ok_or_else(|| ApiError::not_found(Noun::Dispatch))?)))
+}
