@@ -1,6 +1,7 @@
 //! Chores of the repository: `cargo xtask help` lists them.
 
 mod bench;
+mod contract;
 
 use std::borrow::BorrowMut;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,16 @@ enum Chore {
         #[arg(long)]
         newest: bool,
     },
+    /// Derives tests/contract from the official OpenAPI document
+    Contract {
+        /// Where the document is
+        document: PathBuf,
+        /// Write nothing, and fail if something differs from what is written down
+        #[arg(long)]
+        check: bool,
+    },
+    /// Writes docs/operations.md: which test covers each operation of the document
+    Operations,
     /// Measures a release build: start, idle memory, start of a run, bulk transfers
     Bench {
         /// Only these subjects
@@ -46,6 +57,8 @@ fn main() -> anyhow::Result<()> {
         Chore::Lint => lint(),
         Chore::Unit => unit(),
         Chore::Clients { newest } => clients(newest),
+        Chore::Contract { document, check } => contract::derive(&document, check),
+        Chore::Operations => contract::write_table(),
         Chore::Bench { only } => bench::run(&only),
         Chore::NullServer => bench::serve_null(),
     }
@@ -76,7 +89,8 @@ fn clients(newest: bool) -> anyhow::Result<()> {
     let mut install = Command::new("npm");
     install.current_dir(&directory).args(["--no-fund", "--no-audit"]);
     if newest {
-        let packages = ["apify-cli", "apify-client", "apify", "crawlee"].map(|name| format!("{name}@latest"));
+        let packages = ["apify-cli", "apify-client", "apify", "crawlee", "@apify/actors-mcp-server"]
+            .map(|name| format!("{name}@latest"));
         install.args(["install", "--no-save"]).args(packages);
     } else {
         install.arg("ci");
@@ -98,7 +112,23 @@ fn clients(newest: bool) -> anyhow::Result<()> {
     let mut node = Command::new("node");
     node.current_dir(&directory).args(["--test", "--test-concurrency=1"]).env("PLAYHOUSE_BIN", &binary);
     // Given a directory, some versions of Node take every file in it for a test.
-    for test in ["storages", "formats", "crawl", "sources", "charging", "users", "secrets", "cli"] {
+    let tests = [
+        "storages",
+        "formats",
+        "crawl",
+        "sources",
+        "charging",
+        "users",
+        "secrets",
+        "tasks",
+        "schedules",
+        "webhooks",
+        "cli",
+        "methods",
+        "day",
+        "mcp",
+    ];
+    for test in tests {
         node.arg(format!("js/{test}.test.mjs"));
     }
     run(&mut node)?;

@@ -27,7 +27,7 @@ struct ListParams {
 
 impl FromParams for ListParams {
     fn from_params(params: &Params) -> Result<Self, ApiError> {
-        let text = |name| params.non_empty(name).map(|text| text.into_owned());
+        let text = |name: &str| params.non_empty(name).map(|text| text.into_owned());
         let order = match params.non_empty("sortBy").as_deref() {
             None | Some("relevance") => FrontOrder::Relevance,
             Some("popularity") => FrontOrder::Popularity,
@@ -38,16 +38,23 @@ impl FromParams for ListParams {
                 return Err(ApiError::invalid_request(message));
             }
         };
+        let one_of = |name: &str, choices: &[&str]| match text(name) {
+            Some(given) if !choices.contains(&given.as_str()) => {
+                let message = format!("Parameter \"{name}\" must be one of {}", choices.join(", "));
+                Err(ApiError::invalid_request(message))
+            }
+            given => Ok(given),
+        };
         Ok(Self {
             wanted: FrontFilter {
                 search: text("search").filter(|search| !search.trim().is_empty()),
                 category: text("category"),
                 user: None,
-                pricing_model: text("pricingModel"),
+                pricing_model: one_of("pricingModel", &actors::PRICING_MODELS)?,
                 order,
             },
             username: text("username"),
-            for_agents: params.text("responseFormat").as_deref() == Some("agent"),
+            for_agents: one_of("responseFormat", &["full", "agent"])?.as_deref() == Some("agent"),
             page: Page { desc: false, ..params.page()? },
         })
     }

@@ -25,8 +25,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/v2/tools/decode-and-verify", post(decode))
 }
 
-/// `/v2/browser-info` tells a client how its request looks from here (`STO-2`).
+/// `/v2/browser-info` tells a client how its request looks from here (`STO-2`). A wrong token is refused here, too
+/// (`AUTH-6`).
 async fn browser_info(
+    MaybeAuth(_): MaybeAuth,
     method: Method,
     Extension(Peer(peer)): Extension<Peer>,
     headers: HeaderMap,

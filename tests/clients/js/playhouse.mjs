@@ -107,3 +107,24 @@ export async function startSite(pages) {
 export function isBroken(number) {
     return number >= 150 && number % 50 === 0;
 }
+
+/** A target that thanks for whatever it is told, and remembers it by path. */
+export async function startSink() {
+    const told = new Map();
+    const sink = createServer(async (request, response) => {
+        const pieces = [];
+        for await (const piece of request) pieces.push(piece);
+        const text = Buffer.concat(pieces).toString();
+        const { method, url, headers } = request;
+        told.set(url, [...(told.get(url) ?? []), { method, headers, text, body: text && JSON.parse(text) }]);
+        response.end('thanks');
+    });
+    await new Promise((resolve) => sink.listen(0, '127.0.0.1', resolve));
+    sink.unref();
+    /** Waits until so much was told at a path. */
+    const until = async (path, count) => {
+        while ((told.get(path)?.length ?? 0) < count) await new Promise((resolve) => setTimeout(resolve, 20));
+        return told.get(path);
+    };
+    return { url: `http://127.0.0.1:${sink.address().port}`, until };
+}

@@ -1,6 +1,7 @@
 //! Measurements of a release build, printed as they are made. `docs/measurements.md` has the last ones.
 //!
-//! `PLAYHOUSE_BENCH_BINARY` names another build to measure, `PLAYHOUSE_BENCH_ITEMS` how many items a large dataset has.
+//! `PLAYHOUSE_BENCH_BINARY` names another build to measure, `PLAYHOUSE_BENCH_ITEMS` how many items a large dataset has,
+//! `PLAYHOUSE_BENCH_RUNS` how many runs are stored.
 
 mod bulk;
 mod datasets;
@@ -14,6 +15,8 @@ mod sealed;
 mod server;
 mod small;
 mod start;
+mod stored;
+mod webhooks;
 
 use clap::ValueEnum;
 
@@ -46,6 +49,10 @@ pub enum Subject {
     Queue,
     /// Pages of a hundred thousand schedules, and a thousand that are due at once.
     Schedules,
+    /// Deliveries of webhooks to a target on this machine.
+    Webhooks,
+    /// Lists and starts beside a million runs and ten thousand Actors.
+    Stored,
 }
 
 /// Measures `only` these, or everything.
@@ -70,6 +77,8 @@ pub fn run(only: &[Subject]) -> anyhow::Result<()> {
             Subject::Small => small::measure()?,
             Subject::Queue => queue::measure()?,
             Subject::Schedules => schedules::measure()?,
+            Subject::Webhooks => webhooks::measure()?,
+            Subject::Stored => stored::measure()?,
         }
     }
     Ok(())

@@ -37,3 +37,7 @@ mod schedules;
 mod tasks;
 mod users;
 mod versions;
+mod webhooks;
+
+// All of it
+mod contract;

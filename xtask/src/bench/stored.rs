@@ -1,0 +1,69 @@
+//! Lists and starts beside a lot that is stored: a million runs, ten thousand Actors, a hundred thousand schedules.
+
+use std::time::Instant;
+
+use super::p50_p90;
+use super::server::Server;
+
+const ACTORS: usize = 10_000;
+const DEFAULT_RUNS: usize = 1_000_000;
+const CALLS: usize = 50;
+
+/// Fills a directory straight through the store, and measures a server on it against one that is empty.
+pub fn measure() -> anyhow::Result<()> {
+    let runs = super::load::number_of("PLAYHOUSE_BENCH_RUNS", DEFAULT_RUNS)?;
+    crate::run(crate::cargo(["build", "--release", "--package", "playhouse-store", "--example", "fill"]))?;
+    let server = Server::start()?;
+    let empty = p50_p90(&mut super::run_start::samples(&server)?).0;
+    let user = server.get("users/me")?["data"]["id"].as_str().unwrap_or_default().to_owned();
+    let server = server.restart_after(|data| {
+        let mut fill = std::process::Command::new(crate::root().join("target/release/examples/fill"));
+        fill.arg(data).args([&user, &ACTORS.to_string(), &runs.to_string()]);
+        crate::run(fill)
+    })?;
+
+    let newest = server.get("actor-runs?desc=1&limit=1")?;
+    let actor = newest["data"]["items"][0]["actId"].as_str().unwrap_or_default().to_owned();
+    let half = runs / 2;
+    for path in [
+        "actor-runs?limit=1000".to_owned(),
+        "actor-runs?limit=1000&desc=1".to_owned(),
+        "actor-runs?limit=1000&desc=1&status=FAILED".to_owned(),
+        "actor-runs?limit=1000&desc=1&status=RUNNING,READY".to_owned(),
+        format!("actor-runs?limit=1000&offset={half}"),
+        format!("actor-runs?limit=1000&offset={half}&desc=1"),
+        format!("actor-runs?limit=1000&offset={}", runs - 1000),
+        "actor-runs?limit=1000&startedAfter=2020-01-01T00:00:00Z".to_owned(),
+        format!("actors/{actor}/runs?limit=1000&desc=1"),
+        "actors?limit=1000&my=1".to_owned(),
+        "actors?limit=1000".to_owned(),
+        "actors?limit=1000&my=1&sortBy=stats.lastRunStartedAt&desc=1".to_owned(),
+        format!("actors?limit=1000&my=1&offset={}", ACTORS - 1000),
+        "actor-builds?limit=1000".to_owned(),
+        "schedules?limit=1000".to_owned(),
+        "actor-tasks?limit=1000".to_owned(),
+        "webhooks?limit=1000".to_owned(),
+        "datasets?limit=1000&unnamed=1".to_owned(),
+        "store?limit=1000".to_owned(),
+        "store?search=crawler&limit=100".to_owned(),
+    ] {
+        let mut samples = Vec::new();
+        let mut items = 0;
+        for _ in 0..CALLS {
+            let started = Instant::now();
+            let request = server.agent.get(server.address(&path)).header("authorization", server.bearer());
+            let body = request.call()?.body_mut().with_config().limit(64 << 20).read_to_vec()?;
+            samples.push(started.elapsed().as_secs_f64() * 1000.0);
+            if items == 0 {
+                let list: serde_json::Value = serde_json::from_slice(&body)?;
+                items = list["data"]["items"].as_array().map_or(0, Vec::len);
+            }
+        }
+        let (p50, p90) = p50_p90(&mut samples);
+        println!("GET {path} ({items} items): p50 {p50:.1} ms, p90 {p90:.1} ms");
+    }
+
+    let full = p50_p90(&mut super::run_start::samples(&server)?).0;
+    println!("start of a run, empty: p50 {:.1} ms; beside all that: p50 {:.1} ms, x {:.2}", empty, full, full / empty);
+    Ok(())
+}
