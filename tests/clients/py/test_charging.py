@@ -16,7 +16,7 @@ from apify import Actor
 async def main():
     async with Actor:
         charged = await Actor.charge('page', count=3)
-        await Actor.push_data([{'n': 1}, {'n': 2}], 'item')
+        await Actor.push_data([{'n': 1}, {'n': 2}], charged_event_name='item')
         unknown = await Actor.charge('nothing')
         await Actor.set_value('OUTPUT', {
             'charged': charged.charged_count,
