@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use engine::EngineError;
+use engine::{EngineError, StandbyError};
 use http::StatusCode;
-use model::StorageKind;
 use model::input_schema::InputError;
 use model::schedule::TicksError;
+use model::{StandbyRefused, StorageKind};
 use serde::Serialize;
 use store::{Noun, StoreError};
 
@@ -68,6 +68,7 @@ pub enum Problem {
     MethodNotAllowed,
     NameNotUnique,
     NextRuntimeComputationFailed,
+    OperationTimedOut,
     PageNotFound,
     ParameterRequired,
     ParamNotOneOf,
@@ -87,6 +88,10 @@ pub enum Problem {
     ScheduleNameNotUnique,
     SchemaValidationError,
     ServiceUnavailable,
+    StandbyBadGateway,
+    StandbyNotEnabled,
+    StandbyRunFinished,
+    StandbyRunNotReady,
     StoreSchemaInvalid,
     TokenNotProvided,
     TooFewVersions,
@@ -142,6 +147,7 @@ impl Problem {
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
             Self::NameNotUnique => (S::CONFLICT, "name-not-unique"),
             Self::NextRuntimeComputationFailed => (S::BAD_REQUEST, "next-runtime-computation-failed"),
+            Self::OperationTimedOut => (S::GATEWAY_TIMEOUT, "operation-timed-out"),
             Self::PageNotFound => (S::NOT_FOUND, "page-not-found"),
             Self::ParameterRequired => (S::BAD_REQUEST, "parameter-required"),
             Self::ParamNotOneOf => (S::BAD_REQUEST, "param-not-one-of"),
@@ -161,6 +167,10 @@ impl Problem {
             Self::ScheduleNameNotUnique => (S::CONFLICT, "schedule-name-not-unique"),
             Self::SchemaValidationError => (S::BAD_REQUEST, "schema-validation-error"),
             Self::ServiceUnavailable => (S::SERVICE_UNAVAILABLE, "service-unavailable"),
+            Self::StandbyBadGateway => (S::BAD_GATEWAY, "standby-bad-gateway"),
+            Self::StandbyNotEnabled => (S::BAD_REQUEST, "standby-not-enabled"),
+            Self::StandbyRunFinished => (S::SERVICE_UNAVAILABLE, "standby-run-finished"),
+            Self::StandbyRunNotReady => (S::GATEWAY_TIMEOUT, "standby-run-not-ready"),
             Self::StoreSchemaInvalid => (S::BAD_REQUEST, "store-schema-invalid"),
             Self::TokenNotProvided => (S::UNAUTHORIZED, "token-not-provided"),
             Self::TooFewVersions => (S::BAD_REQUEST, "too-few-versions"),
@@ -323,35 +333,7 @@ impl From<std::io::Error> for ApiError {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         use EngineError as E;
-        let problem = match &error {
-            E::NotFound(_) | E::NoBuildTagged(_) | E::NoBuildNumbered(_) | E::NoSuchEvent(_) => Problem::RecordNotFound,
-            E::BuildNotRunnable { .. } => Problem::InvalidBuild,
-            E::InvalidMemory(_) | E::InvalidTimeout(_) | E::InvalidCharge(_) | E::NotRunning(_) | E::NotFinished(_) => {
-                Problem::InvalidRequest
-            }
-            E::MaxItemsNotPositive => Problem::MaxItemsMustBeGreaterThanZero,
-            E::MaxTotalChargeNotPositive => Problem::MaxTotalChargeUsdMustBeGreaterThanZero,
-            E::MaxTotalChargeBelowMinimum(_) => Problem::MaxTotalChargeUsdBelowMinimum,
-            E::Input(InputError::Schema(_)) => Problem::InvalidInputSchema,
-            E::Input(_) | E::TaskInput(_) => Problem::InvalidInput,
-            E::Schedule(error) => problem_of(error),
-            E::JobFinished => Problem::JobFinished,
-            E::CannotRemoveRunningRun => Problem::CannotRemoveRunningRun,
-            E::MaxMetamorphsExceeded => Problem::MaxMetamorphsExceeded,
-            E::MetamorphNeedsPermissions | E::StartNeedsPermissions | E::TokenMayNotStart => {
-                Problem::InsufficientPermissions
-            }
-            E::SystemEvent(_) => Problem::CannotChargeApifyEvent,
-            E::NotPayPerEvent => Problem::CannotChargeNonPayPerEventActor,
-            E::DeletingUnfinishedBuild => Problem::DeletingUnfinishedBuild,
-            E::DeletingDefaultBuild => Problem::DeletingDefaultBuild,
-            E::InvalidUsername(_) => Problem::InvalidValue,
-            E::MemoryLimitExceeded { .. } => Problem::ActorMemoryLimitExceeded,
-            E::ConcurrentRunsLimitExceeded { .. } => Problem::ConcurrentRunsLimitExceeded,
-            E::MonthlyUsageExceeded { .. } => Problem::PlatformFeatureDisabled,
-            E::ShuttingDown => Problem::ServiceUnavailable,
-            E::Store(_) | E::Driver(_) | E::Internal(_) => Problem::InternalServerError,
-        };
+        let problem = engine_problem(&error);
         match error {
             E::Store(error) => error.into(),
             E::Driver(error) => Self::internal(error),
@@ -384,6 +366,65 @@ impl From<model::NoObject> for ApiError {
 impl From<model::WebhookRefused> for ApiError {
     fn from(refused: model::WebhookRefused) -> Self {
         Self::new(Problem::InvalidValue, refused.to_string())
+    }
+}
+
+impl From<StandbyError> for ApiError {
+    fn from(error: StandbyError) -> Self {
+        let problem = match &error {
+            StandbyError::NotEnabled => Problem::StandbyNotEnabled,
+            StandbyError::Crowded => Problem::ServiceUnavailable,
+            StandbyError::NotReady => Problem::StandbyRunNotReady,
+            StandbyError::RunFinished(_) => Problem::StandbyRunFinished,
+            StandbyError::Refused(refused) => match engine_problem(refused) {
+                Problem::InternalServerError => return Self::internal(error),
+                problem => problem,
+            },
+        };
+        Self::new(problem, error.to_string())
+    }
+}
+
+fn engine_problem(error: &EngineError) -> Problem {
+    use EngineError as E;
+    match error {
+        E::NotFound(_) | E::NoBuildTagged(_) | E::NoBuildNumbered(_) | E::NoSuchEvent(_) => Problem::RecordNotFound,
+        E::BuildNotRunnable { .. } => Problem::InvalidBuild,
+        E::InvalidMemory(_) | E::InvalidTimeout(_) | E::InvalidCharge(_) | E::NotRunning(_) | E::NotFinished(_) => {
+            Problem::InvalidRequest
+        }
+        E::MaxItemsNotPositive => Problem::MaxItemsMustBeGreaterThanZero,
+        E::MaxTotalChargeNotPositive => Problem::MaxTotalChargeUsdMustBeGreaterThanZero,
+        E::MaxTotalChargeBelowMinimum(_) => Problem::MaxTotalChargeUsdBelowMinimum,
+        E::Input(InputError::Schema(_)) => Problem::InvalidInputSchema,
+        E::Input(_) | E::TaskInput(_) => Problem::InvalidInput,
+        E::Schedule(error) => problem_of(error),
+        E::JobFinished => Problem::JobFinished,
+        E::CannotRemoveRunningRun => Problem::CannotRemoveRunningRun,
+        E::MaxMetamorphsExceeded => Problem::MaxMetamorphsExceeded,
+        E::MetamorphNeedsPermissions | E::StartNeedsPermissions | E::TokenMayNotStart => {
+            Problem::InsufficientPermissions
+        }
+        E::SystemEvent(_) => Problem::CannotChargeApifyEvent,
+        E::NotPayPerEvent => Problem::CannotChargeNonPayPerEventActor,
+        E::DeletingUnfinishedBuild => Problem::DeletingUnfinishedBuild,
+        E::DeletingDefaultBuild => Problem::DeletingDefaultBuild,
+        E::InvalidUsername(_) => Problem::InvalidValue,
+        E::MemoryLimitExceeded { .. } => Problem::ActorMemoryLimitExceeded,
+        E::ConcurrentRunsLimitExceeded { .. } => Problem::ConcurrentRunsLimitExceeded,
+        E::MonthlyUsageExceeded { .. } => Problem::PlatformFeatureDisabled,
+        E::ShuttingDown => Problem::ServiceUnavailable,
+        E::Store(_) | E::Driver(_) | E::Internal(_) => Problem::InternalServerError,
+    }
+}
+
+impl From<StandbyRefused> for ApiError {
+    fn from(refused: StandbyRefused) -> Self {
+        let problem = match refused {
+            StandbyRefused::UnknownField(_) | StandbyRefused::WrongType(_) => Problem::InvalidRequest,
+            StandbyRefused::Rule(_) => Problem::InvalidValue,
+        };
+        Self::new(problem, refused.to_string())
     }
 }
 

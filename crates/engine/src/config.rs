@@ -1,11 +1,12 @@
 //! What an engine is made of and how it is set.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use drivers::Driver;
 use model::schedule::MissedTicks;
-use model::{GeneralAccess, Prices, Random, SharedClock};
+use model::{GeneralAccess, Prices, Random, SharedClock, StandbyLabel};
 use store::Store;
 
 use crate::webhooks::Courier;
@@ -66,6 +67,8 @@ pub struct EngineConfig {
     pub missed_schedules: MissedTicks,
     /// Days after which a dispatch of a webhook is forgotten; 0 keeps them.
     pub dispatch_days: u32,
+    /// Whether web servers of Actors are shown under host names of their own below that of `public_url`, instead of paths.
+    pub actor_hosts: bool,
 }
 
 /// The forward proxy as runs reach it.
@@ -97,6 +100,7 @@ impl Default for EngineConfig {
             storage_access: GeneralAccess::Restricted,
             missed_schedules: MissedTicks::Skip,
             dispatch_days: 30,
+            actor_hosts: false,
         }
     }
 }
@@ -104,6 +108,73 @@ impl Default for EngineConfig {
 impl EngineConfig {
     /// The address of a run's web server (`RUN-13`).
     pub fn container_url(&self, container_secret: &str) -> String {
-        format!("{}/x-run/{container_secret}", self.public_url)
+        let host = self.shown_host(Some(container_secret.to_lowercase()));
+        host.unwrap_or_else(|| format!("{}/x-run/{container_secret}", self.public_url))
+    }
+
+    /// The address of an Actor's Standby (`STB-1`).
+    pub fn standby_url(&self, owner: &str, name: &str) -> String {
+        self.standby_url_of("x-standby", StandbyLabel { owner: owner.into(), name: name.into(), is_task: false })
+    }
+
+    /// The address of a task's Standby (`STB-1`).
+    pub fn task_standby_url(&self, owner: &str, name: &str) -> String {
+        self.standby_url_of("x-standby-task", StandbyLabel { owner: owner.into(), name: name.into(), is_task: true })
+    }
+
+    fn standby_url_of(&self, path: &str, label: StandbyLabel) -> String {
+        let host = self.shown_host(label.write());
+        host.unwrap_or_else(|| format!("{}/{path}/{}~{}", self.public_url, label.owner, label.name))
+    }
+
+    fn shown_host(&self, label: Option<String>) -> Option<String> {
+        let (scheme, authority) = self.public_url.split_once("://")?;
+        let (label, parent) = (label?, host_parent(authority)?);
+        self.actor_hosts.then(|| format!("{scheme}://{label}.{parent}"))
+    }
+}
+
+/// What stands behind the label in a host name below `authority`: an address of this machine has names below `localhost`,
+/// other addresses have none.
+pub fn host_parent(authority: &str) -> Option<String> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let host = match bare.parse::<IpAddr>() {
+        Ok(address) if address.is_loopback() => "localhost",
+        Ok(_) => return None,
+        Err(_) => host,
+    };
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    (!host.is_empty()).then(|| format!("{}{port}", host.to_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn web_servers_are_shown_as_paths_or_as_hosts() {
+        let config = |public_url: &str, actor_hosts| EngineConfig {
+            public_url: public_url.to_owned(),
+            actor_hosts,
+            ..EngineConfig::default()
+        };
+        let paths = config("https://actors.example", false);
+        assert_eq!(paths.container_url("aBc"), "https://actors.example/x-run/aBc");
+        assert_eq!(paths.standby_url("jane", "my-actor"), "https://actors.example/x-standby/jane~my-actor");
+        assert_eq!(paths.task_standby_url("jane", "it"), "https://actors.example/x-standby-task/jane~it");
+
+        let hosts = config("https://actors.example", true);
+        assert_eq!(hosts.container_url("aBc"), "https://abc.actors.example");
+        assert_eq!(hosts.standby_url("Jane", "my-actor"), "https://jane--my-actor.actors.example");
+        assert_eq!(hosts.task_standby_url("jane", "it"), "https://jane---it.actors.example");
+        assert_eq!(hosts.standby_url("jane_doe", "it"), "https://actors.example/x-standby/jane_doe~it");
+
+        assert_eq!(config("http://127.0.0.1:4000", true).container_url("aBc"), "http://abc.localhost:4000");
+        assert_eq!(config("http://[::1]:4000", true).container_url("aBc"), "http://abc.localhost:4000");
+        assert_eq!(config("http://10.0.0.1:4000", true).container_url("aBc"), "http://10.0.0.1:4000/x-run/aBc");
     }
 }

@@ -17,6 +17,7 @@ use crate::live::Registry;
 use crate::logs::Tails;
 use crate::runs::LiveRun;
 use crate::sealing::Keys;
+use crate::standby::Pools;
 use crate::webhooks::Courier;
 use crate::{EngineConfig, EngineError, Parts};
 
@@ -39,6 +40,9 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) runs: Registry<RunId, LiveRun>,
     pub(crate) builds: Registry<BuildId, LiveBuild>,
+    /// Live runs by the secret in the address of their web server.
+    pub(crate) web_servers: Registry<String, LiveRun>,
+    pub(crate) standby: Pools,
     pub(crate) views: Views,
     pub(crate) tails: Tails,
     /// Wakes the clockwork of schedules when one was made or changed.
@@ -66,6 +70,8 @@ impl Engine {
             admission: Admission::new(parts.config.memory_mbytes, parts.config.concurrent_builds),
             runs: Registry::default(),
             builds: Registry::default(),
+            web_servers: Registry::default(),
+            standby: Pools::default(),
             views: Views::default(),
             tails: Tails::default(),
             scheduler: Notify::new(),

@@ -25,6 +25,7 @@ mod builds;
 mod outbound;
 mod runs;
 mod schedules;
+mod standby;
 mod tasks;
 mod webhooks;
 
@@ -40,7 +41,7 @@ pub mod testing;
 
 pub use accounts::Caller;
 pub use builds::StartBuild;
-pub use config::{EngineConfig, Parts, ProxyEnv};
+pub use config::{EngineConfig, Parts, ProxyEnv, host_parent};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::EventStream;
@@ -49,4 +50,5 @@ pub use outbound::is_forbidden;
 pub use rights::Subject;
 pub use runs::{AdHocWebhook, Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};
 pub use schedules::Scheduled;
+pub use standby::{StandbyError, StandbyPlace};
 pub use webhooks::{Courier, HttpCourier, Parcel, Receipt, Resources};

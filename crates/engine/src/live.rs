@@ -1,5 +1,6 @@
 //! Jobs that live, and what wakes those who wait for them.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -17,8 +18,11 @@ impl<Id, L> Default for Registry<Id, L> {
     }
 }
 
-impl<Id: Eq + Hash + Copy, L> Registry<Id, L> {
-    pub(crate) fn get(&self, id: &Id) -> Option<Arc<L>> {
+impl<Id: Eq + Hash, L> Registry<Id, L> {
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, id: &Q) -> Option<Arc<L>>
+    where
+        Id: Borrow<Q>,
+    {
         self.0.read().get(id).cloned()
     }
 
@@ -34,10 +38,6 @@ impl<Id: Eq + Hash + Copy, L> Registry<Id, L> {
         }
     }
 
-    pub(crate) fn find(&self, is_wanted: impl Fn(&L) -> bool) -> Option<Arc<L>> {
-        self.0.read().values().find(|live| is_wanted(live)).cloned()
-    }
-
     pub(crate) fn all(&self) -> Vec<Arc<L>> {
         self.0.read().values().cloned().collect()
     }
@@ -49,6 +49,8 @@ pub(crate) struct Live<T> {
     /// One change at a time, so that `state` is always the newest.
     pub(crate) turn: tokio::sync::Mutex<()>,
     changed: Notify,
+    /// Wakes everybody else who follows the job.
+    news: Notify,
     /// The final status is stored and the log is complete.
     pub(crate) ended: CancellationToken,
     /// Everything that the job held is freed.
@@ -61,6 +63,7 @@ impl<T> Live<T> {
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::default(),
             changed: Notify::new(),
+            news: Notify::new(),
             ended: CancellationToken::new(),
             gone: CancellationToken::new(),
         }
@@ -75,6 +78,22 @@ impl<T> Live<T> {
     pub(crate) fn publish(&self, state: Arc<T>) {
         *self.state.lock() = state;
         self.changed.notify_one();
+        self.news.notify_waiters();
+    }
+
+    /// Waits until the job is as it `is_wanted`, and returns it so.
+    pub(crate) async fn until(&self, is_wanted: impl Fn(&T) -> bool) -> Arc<T> {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            // From here on no change is missed.
+            news.as_mut().enable();
+            let state = self.state();
+            if is_wanted(&state) {
+                return state;
+            }
+            news.await;
+        }
     }
 
     /// Waits until something was published since this was last waited for. For the supervisor alone.

@@ -250,6 +250,7 @@ pub fn start(given: RunOptionsGiven) -> StartRun {
         task: None,
         scheduled: None,
         webhooks: vec![],
+        without_input: false,
     }
 }
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::pricing::PricingInfo;
-use crate::{ActorId, BuildId, Timestamp, UserId};
+use crate::{ActorId, BuildId, Standby, Timestamp, UserId};
 
 /// Sum of the inline files of a version, as the official CLI counts it, above which it pushes an archive (`VER-3`).
 pub const MAX_SOURCE_FILES: usize = 3 * 1024 * 1024;
@@ -66,9 +65,9 @@ pub struct Actor {
     /// What its runs may do (`AUTH-15`).
     #[serde(default)]
     pub actor_permission_level: PermissionLevel,
-    /// Standby settings as given; `None` until it is first enabled (`ACT-11`).
+    /// Settings of Standby; `None` until any are given (`ACT-11`).
     #[serde(default)]
-    pub actor_standby: Option<Value>,
+    pub actor_standby: Option<Standby>,
 }
 
 impl Actor {

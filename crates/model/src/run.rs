@@ -269,6 +269,8 @@ pub enum EndCause {
     Aborted,
     /// Its budget was used up.
     ChargeLimit,
+    /// Standby had no more use for it (`STB-6`).
+    Idle,
     /// It could not be started.
     CannotStart,
     /// Its supervisor was killed or the machine went down.

@@ -1,9 +1,8 @@
 //! Tasks: an Actor with the input and the options that it is to be run with (section 19 of the contract).
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{ActorId, JsonObject, TaskId, Timestamp, UserId};
+use crate::{ActorId, JsonObject, Standby, TaskId, Timestamp, UserId};
 
 /// Longest title for search engines, in characters (`TASK-11`).
 pub const MAX_SEO_TITLE: usize = 60;
@@ -36,7 +35,7 @@ pub struct Task {
     pub input: Option<JsonObject>,
     /// Standby settings as given.
     #[serde(default)]
-    pub actor_standby: Option<Value>,
+    pub actor_standby: Option<Standby>,
     /// How its public page looks; `None` until it was first given (`TASK-11`).
     #[serde(default)]
     pub public_config: Option<PublicConfig>,

@@ -52,8 +52,10 @@ pub struct Faces {
 
 impl Faces {
     async fn answer(&self, request: Request, peer: SocketAddr) -> Response {
-        // An address with a host in it is meant for the forward proxy.
-        let is_page = request.uri().authority().is_none() && is_page(request.uri().path());
+        // An address with a host in it is meant for the forward proxy, and web servers of Actors have pages of their own.
+        let is_page = request.uri().authority().is_none()
+            && is_page(request.uri().path())
+            && !self.api.is_for_web_server(&request);
         if is_page {
             self.pages.clone().call(request).await.into_response()
         } else {

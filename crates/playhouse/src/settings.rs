@@ -29,6 +29,10 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// Show web servers of Actors under host names below that of the public URL, instead of paths (needs a wildcard in the DNS) [default: false]
+    #[arg(long, env = "PLAYHOUSE_ACTOR_HOSTS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub actor_hosts: Option<bool>,
+
     /// Where builds and runs are executed [default: auto]
     #[arg(long, env = "PLAYHOUSE_DRIVER", value_enum)]
     pub driver: Option<DriverChoice>,
@@ -138,6 +142,7 @@ impl Settings {
             data_dir: self.data_dir.or(file.data_dir),
             listen: self.listen.or(file.listen),
             public_url: self.public_url.or(file.public_url),
+            actor_hosts: self.actor_hosts.or(file.actor_hosts),
             driver: self.driver.or(file.driver),
             memory_mbytes: self.memory_mbytes.or(file.memory_mbytes),
             user_memory_mbytes: self.user_memory_mbytes.or(file.user_memory_mbytes),

@@ -72,6 +72,7 @@ pub async fn open(
         git_protocols: settings.git_protocols.clone().unwrap_or(defaults.git_protocols.clone()),
         api_url: addresses.local.clone(),
         public_url: addresses.public.clone(),
+        actor_hosts: settings.actor_hosts.unwrap_or_default(),
         console_url: addresses.public.clone(),
         memory_mbytes: settings.memory_mbytes.unwrap_or_else(three_quarters_of_memory),
         user_memory_mbytes: settings.user_memory_mbytes,

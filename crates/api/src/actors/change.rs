@@ -12,7 +12,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::Noun;
 
-use super::standby;
 use crate::app::App;
 use crate::error::{ApiError, Problem};
 use crate::wire::{Given, VersionGiven, check_name, check_tag, given, set_text};
@@ -151,7 +150,7 @@ impl ActorGiven {
         }
         match &self.actor_standby {
             Some(Some(settings)) => {
-                actor.actor_standby = Some(standby::merged(actor.actor_standby.as_ref(), settings)?)
+                actor.actor_standby = Some(actor.actor_standby.unwrap_or_default().with(settings)?);
             }
             Some(None) => actor.actor_standby = None,
             None => {}
@@ -335,7 +334,7 @@ mod tests {
 
         let actor = actor.unwrap();
         assert_eq!((actor.default_run_options.memory_mbytes, actor.default_run_options.timeout_secs), (512, 3600));
-        assert_eq!(actor.actor_standby.unwrap()["idleTimeoutSecs"], 300);
+        assert_eq!(actor.actor_standby.unwrap().idle_timeout_secs, 300);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 mod change;
 mod env_vars;
-pub(crate) mod standby;
 mod versions;
 
 use std::sync::Arc;
@@ -195,7 +194,8 @@ async fn answer(app: &App, actor: &Actor, own: bool, status: StatusCode) -> Resu
     let username = username(app, actor).await?;
     let stats = app.store().actors.stats(&actor.id).await?;
     let versions = app.store().actors.versions(&actor.id).await?;
-    Ok(wire::data(status, &ActorBody::new(actor, &username, stats, &versions, own, app.now())))
+    let body = ActorBody::new(actor, &username, stats, &versions, own, app.now(), app.engine_config());
+    Ok(wire::data(status, &body))
 }
 
 /// The name of an Actor's owner.

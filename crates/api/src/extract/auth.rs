@@ -50,7 +50,8 @@ async fn caller(parts: &Parts, app: &App) -> Result<Option<Caller>, ApiError> {
     Ok(Some(caller))
 }
 
-fn bearer(header: &[u8]) -> Option<&str> {
+/// The token in an `Authorization` header of the form `Bearer …`.
+pub(crate) fn bearer(header: &[u8]) -> Option<&str> {
     let (scheme, token) = std::str::from_utf8(header).ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

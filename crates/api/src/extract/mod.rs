@@ -5,7 +5,7 @@ mod body;
 mod opened;
 mod params;
 
-pub(crate) use auth::{Auth, MaybeAuth};
+pub(crate) use auth::{Auth, MaybeAuth, bearer};
 pub(crate) use body::{Arrived, Encoding, Json, JsonOrDefault, RequestBody, WholeBody, from_json};
 pub(crate) use opened::{
     ContentSignature, Dataset, KeyValueStore, Kind, Manageable, Opened, Readable, RecordSignature, RequestQueue,

@@ -1,23 +1,30 @@
-//! Requests that are not for this server but pass through it: to a run's web server, and to the world by the proxy.
+//! Requests that are not for this server but pass through it: to web servers of Actors, and to the world by the proxy.
 
+mod address;
 mod container;
 mod dial;
 mod proxy;
+mod standby;
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-pub(crate) use container::is_for_container;
+pub(crate) use address::{Destination, Hosts};
+pub(crate) use container::WebServers;
 pub(crate) use proxy::Proxy;
-
-pub(crate) use container::forward as to_container;
 
 /// What concerns one connection only, besides what `Connection` itself names (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -31,28 +38,67 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-authorization"),
 ];
 
-/// Sends `request`, whose address is a path only, over `stream` and streams the answer. A change of protocol that both
-/// sides want (a websocket) passes through.
-async fn exchange(stream: TcpStream, mut request: Request<Body>) -> Result<Response, hyper::Error> {
+/// Sends `request`, whose address is a path only, over `stream` and streams the answer.
+async fn exchange(stream: TcpStream, request: Request<Body>) -> Result<Response, hyper::Error> {
+    let send = async |request| {
+        // As browsers spell them; some servers look at that.
+        let (mut sender, connection) =
+            http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            // Whatever breaks this connection breaks the answer, too, and is seen there.
+            let _ = connection.with_upgrades().await;
+        });
+        sender.send_request(request).await
+    };
+    pass(request, send, ()).await
+}
+
+/// Passes a request on by `send` and streams the answer. A change of protocol that both sides want (a websocket) passes
+/// through. `held` is dropped when nothing more is to be passed on.
+async fn pass<E>(
+    mut request: Request<Body>,
+    send: impl AsyncFnOnce(Request<Body>) -> Result<http::Response<Incoming>, E>,
+    held: impl Send + Unpin + 'static,
+) -> Result<Response, E> {
     let wants_upgrade = upgrade_wanted(request.headers());
     strip(request.headers_mut(), wants_upgrade);
     let caller = hyper::upgrade::on(&mut request);
-
-    // As browsers spell them; some servers look at that.
-    let (mut sender, connection) =
-        http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        // Whatever breaks this connection breaks the answer, too, and is seen there.
-        let _ = connection.with_upgrades().await;
-    });
-    let mut response = sender.send_request(request).await?;
+    let mut response = send(request).await?;
 
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switched {
-        tokio::spawn(join(caller, hyper::upgrade::on(&mut response)));
-    }
     strip(response.headers_mut(), switched);
-    Ok(response.map(Body::new))
+    if switched {
+        let server = hyper::upgrade::on(&mut response);
+        tokio::spawn(async move {
+            join(caller, server).await;
+            drop(held);
+        });
+        return Ok(response.map(Body::new));
+    }
+    Ok(response.map(|body| Body::new(Held { body, _held: held })))
+}
+
+/// A body that holds on to something until it has been sent.
+struct Held<H> {
+    body: Incoming,
+    _held: H,
+}
+
+impl<H: Unpin> http_body::Body for Held<H> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Passes bytes between two connections until both sides have said all.

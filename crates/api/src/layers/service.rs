@@ -16,7 +16,7 @@ use super::request_id::RequestIds;
 use super::{compression, cors, paths, rate};
 use crate::app::App;
 use crate::error::{ApiError, Cause};
-use crate::forward::{self, Proxy};
+use crate::forward::{Destination, Hosts, Proxy, WebServers};
 use crate::router;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,9 +25,10 @@ const X_RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 /// The whole HTTP face. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
-    app: App,
     router: axum::Router,
     proxy: Proxy,
+    hosts: Hosts,
+    web_servers: WebServers,
     ids: RequestIds,
 }
 
@@ -42,8 +43,14 @@ impl Service {
             ids: RequestIds::new(app.engine().random()),
             router: router(app.clone()),
             proxy: Proxy::new(app.clone()),
-            app,
+            hosts: Hosts::of(app.engine_config()),
+            web_servers: WebServers::new(app),
         }
+    }
+
+    /// Whether a request is for the web server of an Actor, whatever its path may look like.
+    pub fn is_for_web_server(&self, request: &Request<Body>) -> bool {
+        self.hosts.destination(request).is_some()
     }
 
     /// Answers one request. Never fails: whatever goes wrong is an answer, too.
@@ -51,14 +58,17 @@ impl Service {
         let id = self.ids.next();
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(id);
-        // What passes through to somebody else, a run's own web server above all, has its own manners.
-        let passes = self.proxy.is_for_proxy(&request) || forward::is_for_container(request.uri());
+        // What passes through to somebody else, the web server of an Actor above all, has its own manners.
+        let is_for_proxy = self.proxy.is_for_proxy(&request);
+        let destination = if is_for_proxy { None } else { self.hosts.destination(&request) };
+        let passes = is_for_proxy || destination.is_some();
         let rate = is_api(request.uri()).then(|| rate::limit_of(request.method(), request.uri().path()));
 
         let leftover = if passes { None } else { Leftover::lend(&mut request) };
 
         // A panic is our mistake; it must cost one answer, not the connection's other requests.
-        let mut response = match AssertUnwindSafe(self.answer(request)).catch_unwind().await {
+        let mut response = match AssertUnwindSafe(self.answer(request, is_for_proxy, destination)).catch_unwind().await
+        {
             Ok(response) => response,
             Err(panic) => {
                 ApiError::internal(anyhow::anyhow!("a handler panicked: {}", words_of(&*panic))).into_response()
@@ -85,14 +95,14 @@ impl Service {
         response
     }
 
-    async fn answer(&self, mut request: Request<Body>) -> Response {
+    async fn answer(&self, mut request: Request<Body>, for_proxy: bool, for_server: Option<Destination>) -> Response {
         // These pass through as they are: nothing below may spell, read or compress them. In boxes, so that every other
         // request need not carry the room that they take.
-        if self.proxy.is_for_proxy(&request) {
+        if for_proxy {
             return Box::pin(self.proxy.serve(request)).await;
         }
-        if forward::is_for_container(request.uri()) {
-            return Box::pin(forward::to_container(&self.app, request)).await;
+        if let Some(destination) = for_server {
+            return Box::pin(self.web_servers.serve(destination, request)).await;
         }
         match paths::overriding_method(request.method(), request.uri()) {
             Ok(None) => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
-use model::{Run, Timestamp};
+use model::{Origin, Run, Timestamp};
 
 use super::SeenRun;
 use super::output::output;
@@ -34,6 +34,9 @@ pub(super) async fn answer(app: &App, run: &Run, viewer: Viewer, status: StatusC
 /// What is shown of a run at that time.
 pub(crate) async fn body<'a>(app: &App, run: &'a Run, viewer: Viewer, at: Timestamp) -> Result<RunBody<'a>, ApiError> {
     let mut body = RunBody::new(run, viewer, app.engine_config(), at);
+    if run.meta.origin == Origin::Standby {
+        body.is_container_server_ready = Some(app.engine().is_web_server_ready(&run.id));
+    }
     body.output = output(app, run, &body).await?;
     Ok(body)
 }

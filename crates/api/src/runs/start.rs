@@ -113,8 +113,16 @@ impl Asking {
         let input = (!body.is_empty()).then_some(RunInput { body, content_type: self.content_type });
         let StartParams { given, force_permission_level, webhooks } = self.start;
         let webhooks = webhooks::checked(&webhooks, app.engine(), &self.caller)?;
-        let (input, asked) = (input, self.asked);
-        let start = StartRun { given, force_permission_level, input, asked, task: None, scheduled: None, webhooks };
+        let start = StartRun {
+            given,
+            force_permission_level,
+            input,
+            asked: self.asked,
+            task: None,
+            scheduled: None,
+            webhooks,
+            without_input: false,
+        };
         Ok(match self.target {
             Target::Actor(actor) => app.engine().start_run(&self.caller, &actor, start).await?,
             Target::Task(task) => {
@@ -147,7 +155,11 @@ pub(crate) fn asked(caller: &Caller, parts: &Parts) -> Asked {
     let by_token = if caller.run.is_some() { Origin::Actor } else { Origin::Api };
     let peer = parts.extensions.get::<Peer>();
     Asked {
-        origin: text("x-apify-request-origin").and_then(Origin::parse).unwrap_or(by_token),
+        // What Standby starts, it starts itself.
+        origin: text("x-apify-request-origin")
+            .and_then(Origin::parse)
+            .filter(|origin| *origin != Origin::Standby)
+            .unwrap_or(by_token),
         client_ip: peer.map(|Peer(peer)| peer.ip().to_canonical().to_string()),
         user_agent: text(USER_AGENT.as_str()).map(str::to_owned),
         workflow_key: text("x-apify-workflow-key").map(str::to_owned),

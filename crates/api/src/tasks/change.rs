@@ -6,7 +6,6 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use store::Noun;
 
-use crate::actors::standby;
 use crate::error::{ApiError, Problem};
 use crate::wire::{Given, OptionsGiven, check_name, given, set_text};
 
@@ -86,7 +85,7 @@ impl TaskGiven {
         }
         match &self.actor_standby {
             Some(Some(settings)) => {
-                task.actor_standby = Some(standby::merged(task.actor_standby.as_ref(), settings)?);
+                task.actor_standby = Some(task.actor_standby.unwrap_or_default().with(settings)?);
             }
             Some(None) => task.actor_standby = None,
             None => {}

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use engine::EngineConfig;
 use model::pricing::PricingInfo;
 use model::{
-    Actor, ActorId, ActorStats, DefaultRunOptions, ExampleRunInput, PermissionLevel, TaggedBuild, Timestamp, UserId,
-    Version,
+    Actor, ActorId, ActorStats, DefaultRunOptions, ExampleRunInput, PermissionLevel, Standby, TaggedBuild, Timestamp,
+    UserId, Version,
 };
 use serde::Serialize;
 
@@ -44,8 +45,8 @@ pub(crate) struct ActorBody<'a> {
     pricing_infos: &'a [PricingInfo],
     categories: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    actor_standby: Option<&'a serde_json::Value>,
-    standby_url: Option<&'static str>,
+    actor_standby: Option<&'a Standby>,
+    standby_url: Option<String>,
     deployment_key: &'static str,
 }
 
@@ -58,7 +59,9 @@ impl<'a> ActorBody<'a> {
         versions: &'a [Version],
         own: bool,
         now: Timestamp,
+        config: &EngineConfig,
     ) -> Self {
+        let is_on_standby = actor.actor_standby.as_ref().is_some_and(|standby| standby.is_enabled);
         let version = |version| match (own, actor.is_source_code_hidden) {
             (true, _) => VersionBody::new(version),
             (false, false) => VersionBody::for_others(version),
@@ -88,7 +91,7 @@ impl<'a> ActorBody<'a> {
             pricing_infos: &actor.pricing_infos,
             categories: &actor.categories,
             actor_standby: actor.actor_standby.as_ref(),
-            standby_url: None,
+            standby_url: is_on_standby.then(|| config.standby_url(username, &actor.name)),
             deployment_key: "ssh-rsa none: this server fetches private repositories with the URL alone",
         }
     }

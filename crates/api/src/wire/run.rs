@@ -46,6 +46,9 @@ pub(crate) struct RunBody<'a> {
     default_request_queue_id: StorageId,
     storage_ids: StorageIds<'a>,
     container_url: String,
+    /// Whether the web server of a Standby run answers (`RUN-13`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) is_container_server_ready: Option<bool>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     metamorphs: &'a [Metamorph],
     platform_usage_billing_model: &'static str,
@@ -116,6 +119,7 @@ impl<'a> RunBody<'a> {
                 request_queues: DefaultOnly { default: storages.request_queue },
             },
             container_url: config.container_url(&run.container_secret),
+            is_container_server_ready: None,
             metamorphs: &run.metamorphs,
             platform_usage_billing_model: "USER",
             usage: (viewer == Viewer::Owner).then_some(usage),

@@ -1,6 +1,6 @@
 //! Tasks as clients see them.
 
-use model::{ActorId, GivenOptions, JsonObject, PublicConfig, Task, TaskId, Timestamp, UserId};
+use model::{ActorId, GivenOptions, JsonObject, PublicConfig, Standby, Task, TaskId, Timestamp, UserId};
 use serde::Serialize;
 
 /// A task (`TASK-7`, `VAL-4`).
@@ -15,7 +15,7 @@ pub(crate) struct TaskBody<'a> {
     options: &'a GivenOptions,
     input: Option<&'a JsonObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    actor_standby: Option<&'a serde_json::Value>,
+    actor_standby: Option<&'a Standby>,
     standby_url: Option<&'static str>,
     is_public: bool,
     public_config: Option<&'a PublicConfig>,

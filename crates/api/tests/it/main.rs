@@ -34,6 +34,7 @@ mod push;
 mod run_operations;
 mod runs;
 mod schedules;
+mod standby;
 mod tasks;
 mod users;
 mod versions;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drivers::{BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Observed};
 use model::{Actor, Build, BuildStats, JobEvent, JobStatus, Source, TaggedBuild, Timestamp, parse_build_number, step};
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::JobLog;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -468,18 +468,6 @@ fn hand_to_actor(build: &Build, actor: &mut Actor, uses_standby_mode: bool) {
         actor.tagged_builds.insert(tag.clone(), tagged);
     }
     if uses_standby_mode {
-        // The defaults of ACT-11.
-        let standby = actor.actor_standby.get_or_insert_with(|| {
-            json!({
-                "desiredRequestsPerActorRun": 3,
-                "maxRequestsPerActorRun": 4,
-                "idleTimeoutSecs": 300,
-                "build": "latest",
-                "memoryMbytes": 1024,
-                "shouldPassActorInput": false,
-                "disableStandbyFieldsOverride": false,
-            })
-        });
-        standby["isEnabled"] = Value::Bool(true);
+        actor.actor_standby.get_or_insert_default().is_enabled = true;
     }
 }

@@ -237,7 +237,7 @@ async fn standby_is_switched_on_by_the_definition_and_never_off() {
         let build = test.build(version, &[(".actor/actor.json", &json(standby))]).await;
         assert_eq!(test.built(&build.id).await.status, JobStatus::Succeeded);
         let settings = actor(&test).await.actor_standby.clone().unwrap();
-        assert_eq!((&settings["isEnabled"], &settings["idleTimeoutSecs"]), (&true.into(), &300.into()), "ACT-12");
+        assert_eq!((settings.is_enabled, settings.idle_timeout_secs), (true, 300), "ACT-12");
     }
 }
 

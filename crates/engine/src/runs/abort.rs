@@ -53,7 +53,8 @@ fn decide(run: &mut Run, gracefully: bool, cause: EndCause, who: Option<&str>, n
     if run.status.is_terminal() {
         return;
     }
-    if run.status != JobStatus::TimingOut && run.end_cause.is_none() {
+    // Whoever aborts a run that Standby lets go is the one who ended it.
+    if run.status != JobStatus::TimingOut && matches!(run.end_cause, None | Some(EndCause::Idle)) {
         run.end_cause = Some(cause);
         run.aborted_by = who.map(str::to_owned);
     }

@@ -48,6 +48,12 @@ pub(crate) fn ending_of(run: &Run, exit: &Exit) -> Result<Ending, Refused> {
     let from = if run.status == JobStatus::Ready { JobStatus::Running } else { run.status };
     let (status, _) = step(from, event)?;
     match status {
+        // The platform counts a Standby run that is no longer needed as a success (STB-6).
+        JobStatus::Aborted if run.end_cause == Some(EndCause::Idle) => Ok(Ending::Final {
+            status: JobStatus::Succeeded,
+            cause: EndCause::Idle,
+            message: "Standby run was stopped, since no requests came or a newer one took its place.".to_owned(),
+        }),
         JobStatus::Aborted => {
             Ok(Ending::Final { status, cause: run.end_cause.unwrap_or(EndCause::Aborted), message: abort_message(run) })
         }
@@ -134,6 +140,7 @@ pub(crate) fn abort_now(run: &mut Run, now: Timestamp) {
 
 fn abort_message(run: &Run) -> String {
     match (run.end_cause, &run.aborted_by) {
+        (Some(EndCause::Idle), _) => "Actor run was aborted, since Standby had no use for it any more.".to_owned(),
         (Some(EndCause::ChargeLimit), _) => "Actor run was aborted, since it reached its charge limit.".to_owned(),
         (_, Some(who)) => format!("Actor run was aborted by {who}."),
         (_, None) => "Actor run was aborted.".to_owned(),

@@ -51,7 +51,7 @@ pub(crate) fn environment(run: &Run, around: &Surroundings<'_>) -> BTreeMap<Stri
     set(&["ACTOR_BUILD_NUMBER", "APIFY_ACTOR_BUILD_NUMBER"], &run.build_number);
     if let Some((owner, name)) = around.actor {
         set(&["ACTOR_FULL_NAME"], &format!("{owner}/{name}"));
-        set(&["ACTOR_STANDBY_URL"], &format!("{}/x-standby/{owner}~{name}", around.config.public_url));
+        set(&["ACTOR_STANDBY_URL"], &around.config.standby_url(owner, name));
     }
     if let Some(task) = &run.task_id {
         set(&["ACTOR_TASK_ID", "APIFY_ACTOR_TASK_ID"], task.as_str());

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use drivers::{Job, JobKind};
 use model::{Run, RunId, RunUsage, Timestamp};
@@ -23,6 +24,8 @@ pub(crate) struct LiveRun {
     pub(crate) usage: Mutex<RunUsage>,
     /// Measured and not written down yet.
     pub(crate) samples: Mutex<Samples>,
+    /// Whether the web server of a Standby run has answered (`STB-4`).
+    pub(crate) is_web_server_ready: AtomicBool,
 }
 
 impl Deref for LiveRun {
@@ -38,6 +41,11 @@ pub(crate) fn job_of(run: &Run) -> Job {
     job(&run.id, run.life)
 }
 
+/// The secret of a run's web server as it is looked up: host names come in small letters.
+pub(crate) fn container_key(secret: &str) -> String {
+    secret.to_ascii_lowercase()
+}
+
 pub(crate) fn job(id: &RunId, life: u32) -> Job {
     Job { kind: JobKind::Run, id: id.to_string(), life }
 }
@@ -51,10 +59,19 @@ impl Engine {
             audience: Audience::default(),
             usage: Mutex::default(),
             samples: Mutex::default(),
+            is_web_server_ready: AtomicBool::new(false),
             live: Live::new(run),
         });
         self.inner.runs.insert(live.id, live.clone());
+        self.inner.web_servers.insert(container_key(&live.state().container_secret), live.clone());
+        self.join_standby(&live);
         live
+    }
+
+    /// Takes exactly this one from among the living.
+    pub(crate) fn bury(&self, live: &Arc<LiveRun>) {
+        self.inner.runs.remove(&live.id, live);
+        self.inner.web_servers.remove(&container_key(&live.state().container_secret), live);
     }
 
     /// Changes a run in one transaction and tells its supervisor. Whatever `decide` refuses stays as it is.

@@ -35,6 +35,8 @@ pub struct StartRun {
     pub scheduled: Option<Scheduled>,
     /// Webhooks for this run alone (`START-14`).
     pub webhooks: Vec<AdHocWebhook>,
+    /// Whether it gets no input at all, whatever the schema says (`STB-5`).
+    pub without_input: bool,
 }
 
 /// A webhook for one run (`WH-12`).
@@ -89,21 +91,15 @@ impl Engine {
     /// started it before. No run is made then.
     pub async fn start_run(&self, caller: &Caller, actor: &Actor, start: StartRun) -> Result<Arc<Run>, EngineError> {
         let now = self.now();
-        let permission_level = start
-            .force_permission_level
-            .or(actor.default_run_options.force_permission_level)
-            .unwrap_or(actor.actor_permission_level);
+        let permission_level = may_start(caller, actor, start.force_permission_level)?;
         let is_limited = permission_level == PermissionLevel::LimitedPermissions;
-        if caller.limited_run().is_some() && !is_limited {
-            return Err(EngineError::StartNeedsPermissions);
-        }
-        if !caller.may_start(actor) {
-            return Err(EngineError::TokenMayNotStart);
-        }
         let pricing = PricingInfo::in_force(&actor.pricing_infos, now).map(charge::snapshot);
         let mut options = start.given.resolve(actor, pricing.as_ref())?;
         let build = self.resolve_build(actor, Some(&options.build)).await?;
-        let input = self.prepare_input(&caller.user.id, &actor.id, &build, start.input).await?;
+        let input = match start.without_input {
+            true => None,
+            false => self.prepare_input(&caller.user.id, &actor.id, &build, start.input).await?,
+        };
         let view = self.view(&build)?;
         if start.given.memory_mbytes.is_none() {
             options.memory_mbytes = view.memory(&options, input.as_ref().map(|input| &*input.plain));
@@ -178,6 +174,22 @@ impl Engine {
         })
         .await
     }
+}
+
+/// The permission level of a run of `actor`, if the caller's token may start one with it.
+pub(crate) fn may_start(
+    caller: &Caller,
+    actor: &Actor,
+    forced: Option<PermissionLevel>,
+) -> Result<PermissionLevel, EngineError> {
+    let level = forced.or(actor.default_run_options.force_permission_level).unwrap_or(actor.actor_permission_level);
+    if caller.limited_run().is_some() && level != PermissionLevel::LimitedPermissions {
+        return Err(EngineError::StartNeedsPermissions);
+    }
+    if !caller.may_start(actor) {
+        return Err(EngineError::TokenMayNotStart);
+    }
+    Ok(level)
 }
 
 /// The record that holds an input.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drivers::{Exit, ExitCause, Job, Observed, Usage};
-use model::{EndCause, JobEvent, JobStatus, Run, step};
+use drivers::{Exit, ExitCause, Job, Observed, Stop, Usage};
+use model::{ABORT_GRACE_SECS, EndCause, JobEvent, JobStatus, Run, Timestamp, step};
 use store::JobLog;
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::{info, warn};
@@ -22,6 +22,8 @@ use crate::{Engine, EngineError};
 
 /// How often a run is measured (`EVT-6`).
 const MEASURED_EVERY: Duration = Duration::from_secs(1);
+/// How long a Standby run that nobody uses any more has to end by itself before it gets the stop signal (`STB-6`).
+const SIGNALLED_AFTER_SECS: i64 = 5;
 /// How long a run is remembered after its end, for late metering and calls with its token.
 const REMEMBERED: Duration = Duration::from_secs(model::TOKEN_GRACE_SECS.unsigned_abs());
 
@@ -125,7 +127,7 @@ impl Supervisor {
         tokio::pin!(exit);
         let mut measuring = interval_at(tokio::time::Instant::now(), MEASURED_EVERY);
         measuring.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut is_warned, mut is_killed) = (false, false);
+        let (mut is_warned, mut is_signalled, mut is_killed) = (false, false, false);
         loop {
             let run = self.live.state();
             if run.status.is_terminal() || run.life != watched.life {
@@ -145,13 +147,26 @@ impl Supervisor {
                 self.live.audience.tell_aborting(now);
                 is_warned = true;
             }
-            let deadline = run.deadline.filter(|_| !is_overdue);
+            let signal_at = run.deadline.filter(|_| is_wound_down(&run) && !is_signalled).map(signal_before);
+            if signal_at.is_some_and(|at| at <= now) {
+                self.signal(&job).await;
+                is_signalled = true;
+                continue;
+            }
+            let deadline = signal_at.or(run.deadline).filter(|_| !is_overdue);
             tokio::select! {
                 exit = &mut exit => return self.note_exit(&run, &exit).await,
                 () = self.live.changed() => {}
                 () = self.engine.sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
                 _ = measuring.tick() => self.measure(&job, &run).await,
             }
+        }
+    }
+
+    /// Asks the run's processes to end; those that do not are killed soon.
+    async fn signal(&self, job: &Job) {
+        if let Err(failure) = self.engine.inner.driver.stop(job, Stop::Signal).await {
+            warn!(job.id = %job.id, %failure, "Cannot signal {}", job.id);
         }
     }
 
@@ -231,7 +246,7 @@ impl Supervisor {
                     // Deleted under our hands: whatever still runs must not.
                     self.engine.kill(&job_of(&self.live.state())).await;
                     self.live.ended.cancel();
-                    self.engine.inner.runs.remove(&self.live.id, &self.live);
+                    self.engine.bury(&self.live);
                     return std::future::pending().await;
                 }
                 Ok(_) => return true,
@@ -262,6 +277,17 @@ impl Supervisor {
 
         tokio::time::sleep(REMEMBERED).await;
         self.engine.flush_run(&self.live).await;
-        self.engine.inner.runs.remove(&run.id, &self.live);
+        self.engine.bury(&self.live);
     }
+}
+
+/// Whether Standby lets the run end. Its last requests are answered, so nothing is lost by telling it in every way.
+fn is_wound_down(run: &Run) -> bool {
+    run.status == JobStatus::Aborting && run.end_cause == Some(EndCause::Idle)
+}
+
+/// When a run that is to be killed at `deadline` gets the stop signal.
+fn signal_before(deadline: Timestamp) -> Timestamp {
+    let grace = i64::try_from(ABORT_GRACE_SECS).unwrap_or_default();
+    deadline.plus_secs(SIGNALLED_AFTER_SECS - grace)
 }

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::{Run, RunId};
 use store::Noun;
 
-use crate::runs::live::job_of;
+use crate::runs::live::{container_key, job_of};
 use crate::{Engine, EngineError};
 
 impl Engine {
@@ -31,11 +32,15 @@ impl Engine {
     /// Where the web server of a live run can be reached, whether or not it listens yet (`WEB-1`); `None` if no live run
     /// has that secret in its address (`WEB-3`).
     pub async fn web_server_of(&self, container_secret: &str) -> Option<SocketAddr> {
-        let live = self.inner.runs.find(|live| live.state().container_secret == container_secret)?;
-        let run = live.state();
+        let run = self.inner.web_servers.get(&container_key(container_secret))?.state();
         if run.status.is_terminal() {
             return None;
         }
         self.inner.driver.address_of(&job_of(&run), run.web_port?).await.ok()
+    }
+
+    /// Whether the web server of a Standby run is known to answer (`RUN-13`).
+    pub fn is_web_server_ready(&self, id: &RunId) -> bool {
+        self.inner.runs.get(id).is_some_and(|live| live.is_web_server_ready.load(Ordering::Relaxed))
     }
 }

@@ -104,6 +104,7 @@ impl Engine {
             task: None,
             scheduled: Some(scheduled),
             webhooks: Vec::new(),
+            without_input: false,
         };
         let started = match &action.target {
             ScheduleTarget::RunActor { actor_id, run_options } => {

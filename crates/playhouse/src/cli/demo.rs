@@ -78,6 +78,7 @@ async fn show(ready: &Ready) -> anyhow::Result<()> {
         task: None,
         scheduled: None,
         webhooks: Vec::new(),
+        without_input: false,
     };
     let run = engine.start_run(&caller, &actor, start).await?;
     let run = engine.wait_for_run(&run.id, PATIENCE).await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drivers::fake::Call;
 use drivers::{Exit, ExitCause, Stop, Usage};
 use futures::future::join_all;
 use model::{EndCause, JobStatus};
@@ -157,6 +158,34 @@ async fn a_run_that_ends_well_inside_the_window_is_aborted_all_the_same() {
     let run = test.ended(&run.id).await;
 
     assert_eq!((run.status, run.exit_code), (JobStatus::Aborted, Some(0)), "ABORT-4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_standby_lets_go_is_told_then_signalled_and_counts_as_a_success() {
+    let test = TestEngine::start().await;
+    let run = test.running(RunOptionsGiven::default()).await;
+    test.engine.ask_abort(&run.id, true, EndCause::Idle, None).await.unwrap();
+
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(!test.driver.calls().iter().any(|call| matches!(call, Call::Stop(..))), "it may end by itself");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(test.driver.stopped(run.id.as_str()).await, Stop::Signal);
+    assert_eq!(test.stored(&run.id).await.status, JobStatus::Aborting);
+    tokio::time::sleep(Duration::from_secs(25)).await;
+
+    let run = test.stored(&run.id).await;
+    assert_eq!((run.status, run.end_cause), (JobStatus::Succeeded, Some(EndCause::Idle)), "STB-6");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_aborts_a_run_that_standby_lets_go_has_aborted_it() {
+    let test = TestEngine::start().await;
+    let run = test.running(RunOptionsGiven::default()).await;
+    test.engine.ask_abort(&run.id, true, EndCause::Idle, None).await.unwrap();
+
+    let run = test.engine.abort_run(&test.ada, &run.id, false).await.unwrap();
+
+    assert_eq!((run.status, run.end_cause), (JobStatus::Aborted, Some(EndCause::Aborted)));
 }
 
 #[tokio::test(start_paused = true)]
