@@ -124,6 +124,7 @@ fn clients(newest: bool) -> anyhow::Result<()> {
         "schedules",
         "webhooks",
         "cli",
+        "standby",
         "methods",
         "day",
         "mcp",

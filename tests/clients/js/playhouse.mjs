@@ -14,10 +14,10 @@ export const binary = process.env.PLAYHOUSE_BIN ?? join(here, '../../../target/d
 export const actorsDirectory = join(here, '../../actors');
 
 /** Starts a server; it is stopped when the tests of the file are done. `args` replace the usual throw-away data directory. */
-export async function startPlayhouse(args = ['--ephemeral']) {
+export async function startPlayhouse(args = ['--ephemeral'], listen = '127.0.0.1:0') {
     const directory = mkdtempSync(join(tmpdir(), 'playhouse-test-'));
     const readyFile = join(directory, 'ready.json');
-    const child = spawn(binary, ['serve', '--listen', '127.0.0.1:0', '--ready-file', readyFile, ...args], {
+    const child = spawn(binary, ['serve', '--listen', listen, '--ready-file', readyFile, ...args], {
         stdio: ['ignore', 'ignore', process.env.PLAYHOUSE_TEST_LOG ? 'inherit' : 'ignore'],
     });
     const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -29,6 +29,7 @@ export async function startPlayhouse(args = ['--ephemeral']) {
         client: new ApifyClient({ baseUrl: ready.url, publicBaseUrl: ready.url, token: ready.token, maxRetries: 0 }),
         anonymous: new ApifyClient({ baseUrl: ready.url, maxRetries: 0 }),
         async stop(signal = 'SIGTERM') {
+            child.ref();
             child.kill(signal);
             await ended;
         },
