@@ -14,6 +14,7 @@ mod schedules;
 mod sealed;
 mod server;
 mod small;
+mod standby;
 mod start;
 mod stored;
 mod webhooks;
@@ -29,6 +30,8 @@ pub enum Subject {
     Start,
     /// Our own time between a start request and the Actor's first instruction.
     RunStart,
+    /// Requests to an Actor on Standby, against asking its web server directly.
+    Standby,
     /// A million items of 1 KB in and out, and what memory they take.
     Items,
     /// A record of 2 GB in and out, and what memory it takes.
@@ -67,6 +70,7 @@ pub fn run(only: &[Subject]) -> anyhow::Result<()> {
         match subject {
             Subject::Start => start::measure()?,
             Subject::RunStart => run_start::measure()?,
+            Subject::Standby => standby::measure()?,
             Subject::Items => bulk::measure_items()?,
             Subject::Record => bulk::measure_record()?,
             Subject::Export => export::measure()?,
