@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::input_schema::{EncryptedValue, InputSchema};
-use model::{Actor, ActorId, Random, UserId};
+use model::{Actor, ActorId, JsonObject, Random, UserId};
 use moka::sync::Cache;
 use rsa::PrivateKey;
 use rsa::oaep::{DecryptingKey, EncryptingKey};
@@ -63,30 +63,34 @@ pub(crate) struct KeyForRun {
 }
 
 impl Engine {
-    /// Encrypts the secret fields of an input that `user` wants to keep for runs of `actor`, as a task or a schedule does;
+    /// An input that `user` wants to keep for runs of `actor`, as a task or a schedule does, with its secret fields encrypted;
     /// a run's own input is encrypted when it is started. What is encrypted already stays as it is, and so does everything if
     /// the Actor has no such build yet.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub async fn encrypt_input(
+    pub(crate) async fn seal_input(
         &self,
         user: &UserId,
         actor: &Actor,
         build: Option<&str>,
-        input: &mut Map<String, Value>,
-    ) -> Result<(), EngineError> {
+        input: &JsonObject,
+    ) -> Result<JsonObject, EngineError> {
         let build = match self.resolve_build(actor, build).await {
             Ok(build) => build,
             Err(
                 EngineError::NoBuildTagged(_) | EngineError::NoBuildNumbered(_) | EngineError::BuildNotRunnable { .. },
-            ) => return Ok(()),
+            ) => return Ok(input.clone()),
             Err(error) => return Err(error),
         };
-        match &self.view(&build)?.input_schema {
-            Some(schema) => self.encrypt_fields(user, &actor.id, schema, input).await.map(drop),
-            None => Ok(()),
-        }
+        let view = self.view(&build)?;
+        let Some(schema) = view.input_schema.as_ref().filter(|schema| schema.secret_fields().next().is_some()) else {
+            return Ok(input.clone());
+        };
+        let mut fields: Map<String, Value> = serde_json::from_str(input.as_str()).unwrap_or_default();
+        self.encrypt_fields(user, &actor.id, schema, &mut fields).await?;
+        let is_secret = |name: &str| schema.secret_fields().any(|field| field.name == name);
+        fields.retain(|name, _| is_secret(name));
+        // Even if nothing was encrypted: of a name that stands twice, the value that does not count must not stay either.
+        let sealed = JsonObject::parse(Value::Object(fields).to_string().as_bytes()).ok().flatten();
+        Ok(input.merged(&sealed.unwrap_or_default()))
     }
 
     /// Encrypts the fields that `schema` calls secret; returns whether any was.

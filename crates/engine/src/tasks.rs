@@ -28,7 +28,27 @@ impl Engine {
         self.start_run(caller, &actor, start).await
     }
 
-    async fn actor_of(&self, task: &Task) -> Result<Arc<Actor>, EngineError> {
+    /// The task as it is kept: with the secrets of its input encrypted (`INP-24`), as far as the build that it names tells which
+    /// they are.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn seal_task(&self, mut task: Task) -> Result<Task, EngineError> {
+        if let Some(input) = &task.input {
+            let actor = match self.actor_of(&task).await {
+                Err(EngineError::NotFound(_)) => return Ok(task),
+                found => found?,
+            };
+            task.input = Some(self.seal_input(&task.user_id, &actor, task.options.build.as_deref(), input).await?);
+        }
+        Ok(task)
+    }
+
+    /// The Actor of a task, if its owner may still run it.
+    ///
+    /// # Errors
+    /// `NotFound(Actor)` otherwise.
+    pub async fn actor_of(&self, task: &Task) -> Result<Arc<Actor>, EngineError> {
         let actor = self.inner.store.actors.get(&task.actor_id).await?;
         let visible = actor.filter(|actor| actor.is_public || actor.user_id == task.user_id);
         visible.ok_or(EngineError::NotFound(Noun::Actor))

@@ -60,7 +60,7 @@ struct BodyGiven {
 }
 
 impl ScheduleGiven {
-    /// Checks the actions, if any are given.
+    /// Checks the actions, if any are given, and encrypts the secrets of their inputs (`INP-24`).
     ///
     /// # Errors
     /// `400` for one that is malformed, one too many, or one of an Actor or task that the caller cannot see (`SCH-13`).
@@ -88,7 +88,7 @@ impl ScheduleGiven {
                 let message = format!("A schedule can start at most {MAX_ACTIONS_OF_KIND} Actors and as many tasks");
                 return Err(ApiError::new(Problem::InvalidValue, message));
             }
-            self.checked.push(action);
+            self.checked.push(app.engine().seal_action(&caller.user.id, action).await?);
         }
         Ok(())
     }

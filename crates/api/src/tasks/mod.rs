@@ -5,6 +5,7 @@ mod publishing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -13,8 +14,7 @@ use axum::routing::get;
 use engine::Caller;
 use http::StatusCode;
 use model::{ActorId, JsonObject, Listed, Page, Task, TaskId};
-use parking_lot::Mutex;
-use store::StoreError;
+use store::{Noun, StoreError};
 
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
@@ -60,7 +60,7 @@ async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<Ta
     let bare = Task::new(id, caller.user.id, actor.id, &name, now);
     let task = given.apply(&bare, now)?;
     publishing::check(&app, &bare, &task).await?;
-    let task = match app.store().tasks.create(task).await {
+    let task = match app.store().tasks.create(app.engine().seal_task(task).await?).await {
         Err(StoreError::NameTaken) => return Err(name_taken(&name)),
         created => created?,
     };
@@ -122,37 +122,36 @@ async fn update_input(
     Ok(answer_input(&*change(&app, &task.id, merge).await?))
 }
 
-/// Changes a task to what `change` makes of its newest state. `modifiedAt` moves only if anything else did.
+/// Changes a task to what `change` makes of its newest state, and encrypts the secrets of its input (`INP-24`). `modifiedAt`
+/// moves only if anything else did.
 async fn change(
     app: &App,
     id: &TaskId,
-    change: impl Fn(&Task) -> Result<Task, ApiError> + Send + 'static,
+    change: impl Fn(&Task) -> Result<Task, ApiError>,
 ) -> Result<Arc<Task>, ApiError> {
-    let refusal = Arc::new(Mutex::new(None));
-    let refused = refusal.clone();
-    let changed = app.store().tasks.modify(
-        id,
-        Box::new(move |task| match change(task) {
-            Ok(new) => {
-                let is_other = Task { modified_at: task.modified_at, ..new.clone() } != *task;
-                if is_other {
-                    *task = new;
-                }
-                is_other
+    loop {
+        let old = app.store().tasks.get(id).await?.ok_or_else(|| ApiError::not_found(Noun::Task))?;
+        let new = change(&old)?;
+        if (Task { modified_at: old.modified_at, ..new.clone() }) == *old {
+            return Ok(old);
+        }
+        let new = Arc::new(app.engine().seal_task(new).await?);
+        let (wanted, has_changed) = (new.clone(), Arc::new(AtomicBool::new(false)));
+        let is_done = has_changed.clone();
+        let put = move |task: &mut Task| {
+            // Somebody else may have changed it since it was read; then all begins anew.
+            let is_newest = *task == *old;
+            if is_newest {
+                *task = (*new).clone();
             }
-            Err(error) => {
-                *refused.lock() = Some(error);
-                false
-            }
-        }),
-    );
-    let changed = match changed.await {
-        Err(StoreError::NameTaken) => Err(name_taken("that you gave")),
-        changed => Ok(changed?),
-    };
-    match refusal.lock().take() {
-        Some(refusal) => Err(refusal),
-        None => changed,
+            is_done.store(is_newest, Ordering::Relaxed);
+            is_newest
+        };
+        match app.store().tasks.modify(id, Box::new(put)).await {
+            Err(StoreError::NameTaken) => return Err(name_taken(&wanted.name)),
+            changed if has_changed.load(Ordering::Relaxed) => return Ok(changed?),
+            changed => drop(changed?),
+        }
     }
 }
 

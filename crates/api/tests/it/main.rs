@@ -16,6 +16,7 @@ mod access_matrix;
 mod datasets;
 mod exports;
 mod extensions;
+mod kept_secrets;
 mod key_value_stores;
 mod limited_permissions;
 mod request_queues;

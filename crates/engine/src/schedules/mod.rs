@@ -8,8 +8,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use model::schedule::{Schedule, ScheduleState, TicksError};
-use model::{RunId, ScheduleId, Timestamp};
+use model::schedule::{Schedule, ScheduleAction, ScheduleState, ScheduleTarget, ScheduledInput, TicksError};
+use model::{JsonObject, RunId, ScheduleId, Timestamp, UserId};
 use parking_lot::Mutex;
 use store::KeptSchedule;
 
@@ -36,6 +36,39 @@ impl Engine {
         let kept = self.inner.store.schedules.create(schedule, next).await?;
         self.inner.scheduler.notify_one();
         Ok(kept)
+    }
+
+    /// An action as `user` keeps it in a schedule: with the secrets of its input encrypted (`INP-24`), as far as the build that it
+    /// starts tells which they are.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn seal_action(&self, user: &UserId, mut action: ScheduleAction) -> Result<ScheduleAction, EngineError> {
+        let Some(input) = &mut action.input else { return Ok(action) };
+        let (actor, build) = match &action.target {
+            ScheduleTarget::RunActor { actor_id, run_options } => {
+                let build = run_options.as_ref().and_then(|options| options.build.clone());
+                (self.inner.store.actors.get(actor_id).await?, build)
+            }
+            ScheduleTarget::RunActorTask { actor_task_id } => match self.inner.store.tasks.get(actor_task_id).await? {
+                Some(task) => (self.inner.store.actors.get(&task.actor_id).await?, task.options.build.clone()),
+                None => (None, None),
+            },
+        };
+        let Some(actor) = actor else { return Ok(action) };
+        match input {
+            // Whatever else it is, no run takes it as an input with secrets.
+            ScheduledInput::Body { body, .. } => {
+                if let Ok(Some(object)) = JsonObject::parse(body.as_bytes()) {
+                    let sealed = self.seal_input(user, &actor, build.as_deref(), &object).await?;
+                    sealed.as_str().clone_into(body);
+                }
+            }
+            ScheduledInput::Object(object) => {
+                *object = self.seal_input(user, &actor, build.as_deref(), object).await?;
+            }
+        }
+        Ok(action)
     }
 
     /// Changes a schedule to what `change` makes of its newest state; `None` leaves it alone. When it is due is reckoned

@@ -16,7 +16,7 @@ use crate::{EngineConfig, EngineError};
 const FIRST_MINUTE: Timestamp = START.plus_secs(35);
 
 impl TestEngine {
-    fn schedule(&self, cron: &str, targets: Vec<ScheduleTarget>) -> Schedule {
+    pub(crate) fn schedule(&self, cron: &str, targets: Vec<ScheduleTarget>) -> Schedule {
         let random = self.engine.random();
         let action = |target| ScheduleAction { id: ScheduleActionId::random(random), target, input: None };
         let now = self.engine.clock().now();
@@ -51,7 +51,7 @@ impl TestEngine {
         self.engine.store().schedules.get(id).await.unwrap().unwrap()
     }
 
-    async fn runs(&self) -> Vec<Arc<Run>> {
+    pub(crate) async fn runs(&self) -> Vec<Arc<Run>> {
         let filter = RunFilter { user: Some(self.ada.user.id), ..RunFilter::default() };
         self.engine.store().runs.list(filter, Page::default()).await.unwrap().items
     }
@@ -183,7 +183,10 @@ async fn what_cannot_be_started_is_told_in_the_log_and_holds_nothing_up() {
     let mut task = Task::new(TaskId::random(test.engine.random()), test.ada.user.id, test.actor.id, "my-task", START);
     task.options.build = Some("none".to_owned());
     let task = test.engine.store().tasks.create(task).await.unwrap().id;
-    let (no_actor, no_task) = (ActorId::random(test.engine.random()), TaskId::random(test.engine.random()));
+    let no_actor = ActorId::random(test.engine.random());
+    let gone = Task::new(TaskId::random(test.engine.random()), test.ada.user.id, test.actor.id, "gone", START);
+    let no_task = test.engine.store().tasks.create(gone).await.unwrap().id;
+    test.engine.store().tasks.delete(&no_task).await.unwrap();
     let targets = vec![
         ScheduleTarget::RunActor { actor_id: no_actor, run_options: None },
         ScheduleTarget::RunActorTask { actor_task_id: no_task },

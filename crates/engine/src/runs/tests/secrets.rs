@@ -1,12 +1,15 @@
 //! Secret fields of inputs.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use drivers::fake::FakeDriver;
-use model::{JobStatus, Run};
+use model::schedule::{Schedule, ScheduleAction, ScheduleTarget, ScheduledInput};
+use model::{JobStatus, JsonObject, Run, ScheduleActionId, Task, TaskId};
 use serde_json::{Value, json};
 use store::Content;
 
-use crate::testing::{TestEngine, start};
+use crate::testing::{START, TestEngine, start};
 use crate::{RunInput, RunOptionsGiven, StartRun};
 
 const SCHEMA: &str = r#"{"title":"I","type":"object","schemaVersion":1,"properties":{
@@ -67,9 +70,7 @@ async fn secrets_are_stored_encrypted_for_the_run_and_kept_out_of_its_log() {
 #[tokio::test(start_paused = true)]
 async fn what_is_encrypted_already_passes_and_is_masked_all_the_same() {
     let test = with_secrets().await;
-    let mut input = json!({ "password": "hunter2", "url": URL });
-    let kept = input.as_object_mut().unwrap();
-    test.engine.encrypt_input(&test.ada.user.id, &test.actor, None, kept).await.unwrap();
+    let input = sealed(&test, None, &format!(r#"{{"password":"shadowed","password":"hunter2","url":"{URL}"}}"#)).await;
     assert!(texts(&input)[0].starts_with("ENCRYPTED_VALUE:"), "as a task keeps it");
     assert_eq!(input["url"], URL);
 
@@ -78,12 +79,58 @@ async fn what_is_encrypted_already_passes_and_is_masked_all_the_same() {
     let spec = test.driver.started(run.id.as_str()).await;
     assert_eq!(record(&test, &run, "INPUT").await["password"], input["password"]);
     assert!(spec.secrets.contains(&"hunter2".to_owned()));
-    let mut unbuilt = json!({ "password": "hunter2" });
-    test.engine
-        .encrypt_input(&test.ada.user.id, &test.actor, Some("no-such-tag"), unbuilt.as_object_mut().unwrap())
-        .await
-        .unwrap();
+    let unbuilt = sealed(&test, Some("no-such-tag"), r#"{"password":"hunter2"}"#).await;
     assert_eq!(unbuilt["password"], "hunter2", "nobody knows yet what is secret");
+}
+
+/// An input as a task keeps it.
+async fn sealed(test: &TestEngine, build: Option<&str>, input: &str) -> Value {
+    let input = JsonObject::parse(input.as_bytes()).unwrap().unwrap();
+    let sealed = test.engine.seal_input(&test.ada.user.id, &test.actor, build, &input).await.unwrap();
+    assert!(!sealed.as_str().contains("shadowed"), "a value that does not count is not kept readable either");
+    serde_json::from_str(sealed.as_str()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_schedule_keeps_is_readable_in_its_runs_only() {
+    let test = with_secrets().await;
+    let mut task = Task::new(TaskId::random(test.engine.random()), test.ada.user.id, test.actor.id, "my-task", START);
+    task.input = JsonObject::parse(br#"{"password":"of the task","preset":"p"}"#).unwrap();
+    let task = test.engine.store().tasks.create(test.engine.seal_task(task).await.unwrap()).await.unwrap();
+    assert!(!task.input.as_ref().unwrap().as_str().contains("of the task"));
+    let action = |target, input| ScheduleAction {
+        id: ScheduleActionId::random(test.engine.random()),
+        target,
+        input: Some(input),
+    };
+    let body = r#"{"password":"of the action"}"#.to_owned();
+    let mut actions = vec![
+        action(
+            ScheduleTarget::RunActor { actor_id: test.actor.id, run_options: None },
+            ScheduledInput::Body { body, content_type: "application/json".to_owned() },
+        ),
+        action(
+            ScheduleTarget::RunActorTask { actor_task_id: task.id },
+            ScheduledInput::Object(JsonObject::parse(br#"{"preset":"over it"}"#).unwrap().unwrap()),
+        ),
+    ];
+    for action in &mut actions {
+        *action = test.engine.seal_action(&test.ada.user.id, action.clone()).await.unwrap();
+        let kept = format!("{:?}", action.input);
+        assert!(kept.contains("ENCRYPTED_VALUE:") && !kept.contains("of the action") && !kept.contains("over it"));
+    }
+    let schedule = Schedule { actions, ..test.schedule("* * * * *", Vec::new()) };
+    test.engine.create_schedule(schedule).await.unwrap();
+
+    tokio::time::sleep(Duration::from_secs(36)).await;
+
+    let mut seen = Vec::new();
+    for run in test.runs().await {
+        let spec = test.driver.started(run.id.as_str()).await;
+        seen.extend(spec.secrets.iter().filter(|secret| secret.contains("the") || *secret == "over it").cloned());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["of the action", "of the task", "over it"], "the run reads them, and its log masks them");
 }
 
 #[tokio::test(start_paused = true)]
