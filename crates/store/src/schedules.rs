@@ -26,6 +26,9 @@ pub trait ScheduleStore: Send + Sync + std::fmt::Debug {
     /// A page of the user's schedules by creation, ties by id, without the inputs of their actions.
     async fn list(&self, user: &UserId, page: Page) -> Result<Listed<KeptSchedule>, StoreError>;
 
+    /// How many schedules the user has.
+    async fn count(&self, user: &UserId) -> Result<u64, StoreError>;
+
     /// Changes a schedule in one transaction: `change` sees the newest state and says whether to keep what it made of it.
     /// It may be called again if the backend has to repeat the transaction. The owner stays who it is.
     ///

@@ -22,6 +22,9 @@ pub trait TaskStore: Send + Sync + std::fmt::Debug {
     /// The user's task of that name; case does not count.
     async fn find(&self, user: &UserId, name: &str) -> Result<Option<Arc<Task>>, StoreError>;
 
+    /// How many tasks the user has.
+    async fn count(&self, user: &UserId) -> Result<u64, StoreError>;
+
     /// How many runs were started from it (`START-22`).
     ///
     /// # Errors
@@ -38,7 +41,7 @@ pub trait TaskStore: Send + Sync + std::fmt::Debug {
     /// `NotFound`; `NameTaken` if the change gives it a name that another has.
     async fn modify(&self, id: &TaskId, change: TaskChange) -> Result<Arc<Task>, StoreError>;
 
-    /// Deletes a task; its runs stay. A deleted Actor takes its tasks along (`ACT-8`).
+    /// Deletes a task with the webhooks that wait for it; its runs stay. A deleted Actor takes its tasks along (`ACT-8`).
     async fn delete(&self, id: &TaskId) -> Result<(), StoreError>;
 }
 

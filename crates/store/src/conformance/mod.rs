@@ -130,7 +130,7 @@ macro_rules! conformance_tests {
                 targets_take_turns,
                 dispatches_are_listed_with_exact_totals,
                 of_a_deleted_webhook_nothing_is_sent,
-                webhooks_go_with_their_actor_or_run,
+                webhooks_go_with_their_actor_task_or_run,
                 whoever_waits_for_dispatches_is_woken;
         }
         $crate::conformance_cases_in_time! { $open;

@@ -12,7 +12,7 @@ fn task(actor: ActorId, name: &str, millis: i64) -> Task {
     Task::new(fresh(), user(), actor, name, at(millis))
 }
 
-async fn given_task(store: &Store, actor: ActorId, name: &str) -> TaskId {
+pub(super) async fn given_task(store: &Store, actor: ActorId, name: &str) -> TaskId {
     store.tasks.create(task(actor, name, 0)).await.unwrap().id
 }
 
@@ -132,7 +132,7 @@ pub async fn tasks_are_listed_by_creation_without_their_inputs(store: &Store) {
             let mut found = Vec::new();
             for offset in (0..8).step_by(usize::try_from(limit).unwrap()) {
                 let listed = store.tasks.list(&user(), Page { offset, limit, desc }).await.unwrap();
-                assert_eq!(listed.total, 7);
+                assert_eq!((listed.total, store.tasks.count(&user()).await.unwrap()), (7, 7));
                 assert!(listed.items.iter().all(|(task, runs)| task.input.is_none() && *runs == 0));
                 found.extend(listed.items.iter().map(|(task, _)| task.id));
             }
@@ -185,6 +185,7 @@ pub async fn a_deleted_task_is_gone_and_its_name_is_free(store: &Store) {
     assert!(store.tasks.get(&id).await.unwrap().is_none());
     assert!(store.tasks.find(&user(), "task").await.unwrap().is_none());
     assert_eq!(store.tasks.list(&user(), Page::default()).await.unwrap().total, 0);
+    assert_eq!(store.tasks.count(&user()).await.unwrap(), 0);
     assert_eq!(store.runs.get(&run).await.unwrap().unwrap().task_id, Some(id), "its runs stay");
     assert!(matches!(store.tasks.delete(&id).await, Err(StoreError::NotFound(Noun::Task))));
     given_task(store, actor, "task").await;

@@ -9,6 +9,7 @@ use model::{
 
 use super::fixtures::{StoppedClock, fresh, user};
 use super::jobs::{at, given_actor, given_build, given_run, run, run_of, set_status};
+use super::tasks::given_task;
 use crate::{Attempted, DispatchFilter, Due, Load, Next, Noun, Store, StoreError, Subject, Taken, WebhookFilter};
 
 const URL: &str = "http://example.com/hook";
@@ -458,9 +459,15 @@ pub async fn of_a_deleted_webhook_nothing_is_sent(store: &Store) {
     assert_eq!(store.webhooks.list(WebhookFilter::OfUser(user()), Page::default()).await.unwrap().total, 0);
 }
 
-pub async fn webhooks_go_with_their_actor_or_run(store: &Store) {
+pub async fn webhooks_go_with_their_actor_task_or_run(store: &Store) {
     use WebhookEvent as E;
     let actor = given_actor(store, "a").await;
+    let tasks = [given_task(store, actor, "one").await, given_task(store, actor, "two").await];
+    let of_task = tasks.map(|task| WebhookCondition { actor_task_id: Some(task), ..WebhookCondition::default() });
+    let of_tasks = [
+        given(store, webhook(of_task[0], &[E::RunFailed])).await,
+        given(store, webhook(of_task[1], &[E::RunFailed])).await,
+    ];
     let run = given_run(store, actor, 1).await;
     let of_actor_id = given(store, webhook(of_actor(actor), &[E::RunFailed])).await;
     let busy = given(store, webhook(of_run(run), &[E::RunFailed])).await;
@@ -468,7 +475,10 @@ pub async fn webhooks_go_with_their_actor_or_run(store: &Store) {
     set_status(store, &run, JobStatus::Failed).await;
     let is_there = async |id: &WebhookId| store.webhooks.get(id).await.unwrap().is_some();
 
+    store.tasks.delete(&tasks[0]).await.unwrap();
+    assert_eq!((is_there(&of_tasks[0]).await, is_there(&of_tasks[1]).await), (false, true));
     store.actors.delete(&actor).await.unwrap();
+    assert!(!is_there(&of_tasks[1]).await, "the task went with its Actor");
     assert_eq!((is_there(&of_actor_id).await, is_there(&busy).await, is_there(&idle).await), (false, true, true));
     store.runs.delete(&run).await.unwrap();
     assert_eq!((is_there(&busy).await, is_there(&idle).await), (true, false), "one has still something to send");

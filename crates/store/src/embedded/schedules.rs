@@ -68,6 +68,10 @@ impl ScheduleStore for Schedules {
         }
     }
 
+    async fn count(&self, user: &UserId) -> Result<u64, StoreError> {
+        self.core.db.read(|connection| owned::total(connection, user, Owned::Schedules))
+    }
+
     async fn list(&self, user: &UserId, page: Page) -> Result<Listed<KeptSchedule>, StoreError> {
         let user = *user;
         self.core

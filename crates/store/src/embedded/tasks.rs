@@ -11,6 +11,7 @@ use super::db::{Sql as _, WriteTx};
 use super::doc;
 use super::jobs::{Jobs, status_code};
 use super::owned::{self, Owned};
+use super::webhooks;
 use crate::{Noun, StoreError, TaskChange, TaskStore};
 
 /// Tasks with longer inputs are not kept in memory.
@@ -81,6 +82,10 @@ impl TaskStore for Tasks {
         let read = "SELECT total_runs FROM task WHERE id = ?1";
         let total = self.jobs.core.db.read(|connection| connection.one(read, [id.as_str()], |row| row.get(0)))?;
         total.ok_or(StoreError::NotFound(Noun::Task))
+    }
+
+    async fn count(&self, user: &UserId) -> Result<u64, StoreError> {
+        self.jobs.core.db.read(|connection| owned::total(connection, user, Owned::Tasks))
     }
 
     async fn list(&self, user: &UserId, page: Page) -> Result<Listed<(Task, u64)>, StoreError> {
@@ -186,6 +191,7 @@ pub(super) fn count_run(connection: &Connection, run: &Run, by: i64) -> Result<(
 fn delete(jobs: &Arc<Jobs>, tx: &mut WriteTx<'_>, k: i64, id: TaskId, user: &UserId) -> Result<(), StoreError> {
     tx.run("DELETE FROM task WHERE k = ?1", [k])?;
     tx.run("DELETE FROM task_input WHERE k = ?1", [k])?;
+    webhooks::delete_of_task(tx, &id)?;
     owned::count(tx, user, Owned::Tasks, -1)?;
     let jobs = jobs.clone();
     tx.after_commit(move || jobs.tasks.remove(&id));

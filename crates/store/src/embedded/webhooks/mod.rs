@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    ActorId, Dispatch, DispatchId, Listed, Page, RunId, Timestamp, Webhook, WebhookEvent, WebhookId, WebhookStats,
-    target_of,
+    ActorId, Dispatch, DispatchId, Listed, Page, RunId, TaskId, Timestamp, Webhook, WebhookEvent, WebhookId,
+    WebhookStats, target_of,
 };
 use rusqlite::{Connection, params};
 
@@ -166,8 +166,16 @@ pub(super) fn insert(tx: &WriteTx<'_>, webhook: &Webhook) -> Result<bool, StoreE
 
 /// Deletes the webhooks of everybody that wait for an Actor (`ACT-8`).
 pub(super) fn delete_of_actor(tx: &WriteTx<'_>, actor: &ActorId) -> Result<(), StoreError> {
-    let of_actor = "SELECT k FROM webhook WHERE actor_id = ?1";
-    let webhooks: Vec<i64> = tx.all(of_actor, [actor.as_str()], |row| row.get(0))?;
+    remove_all(tx, "SELECT k FROM webhook WHERE actor_id = ?1", actor.as_str())
+}
+
+/// Deletes the webhooks that wait for a task.
+pub(super) fn delete_of_task(tx: &WriteTx<'_>, task: &TaskId) -> Result<(), StoreError> {
+    remove_all(tx, "SELECT k FROM webhook WHERE task_id = ?1", task.as_str())
+}
+
+fn remove_all(tx: &WriteTx<'_>, find: &'static str, id: &str) -> Result<(), StoreError> {
+    let webhooks: Vec<i64> = tx.all(find, [id], |row| row.get(0))?;
     webhooks.into_iter().try_for_each(|k| remove(tx, k))
 }
 
