@@ -81,6 +81,7 @@ pub(super) async fn limits(State(app): State<App>, Auth(caller): Auth) -> Answer
     }
     let one = Page { limit: 1, ..Page::default() };
     let actors = store.actors.list(&user, true, false, one).await?.total;
+    let (tasks, schedules) = (store.tasks.count(&user).await?, store.schedules.count(&user).await?);
     let held = app.engine().held(&user);
 
     let engine = app.engine();
@@ -106,10 +107,10 @@ pub(super) async fn limits(State(app): State<App>, Auth(caller): Auth) -> Answer
             "monthlyResidentialProxyGbytes": 0,
             "actorMemoryGbytes": f64::from(held.memory_mbytes) / 1024.0,
             "actorCount": actors,
-            "actorTaskCount": 0,
+            "actorTaskCount": tasks,
             "activeActorJobCount": held.runs + held.builds,
             "teamAccountSeatCount": 1,
-            "scheduleCount": 0,
+            "scheduleCount": schedules,
         },
     })))
 }

@@ -109,6 +109,15 @@ async fn limits_and_usage_have_every_field() {
         assert!(limits["current"][field].is_number(), "{field}");
     }
     assert_eq!((&limits["current"]["activeActorJobCount"], &limits["current"]["actorCount"]), (&json!(1), &json!(1)));
+    for (path, body) in [
+        ("/v2/actor-tasks", json!({ "actId": "ada~my-actor" })),
+        ("/v2/actor-tasks", json!({ "actId": "ada~my-actor" })),
+        ("/v2/schedules", json!({ "cronExpression": "@daily" })),
+    ] {
+        server.post(path).json(body).await.expect(201);
+    }
+    let current = server.get("/v2/users/me/limits").await.expect(200).data()["current"].clone();
+    assert_eq!((&current["actorTaskCount"], &current["scheduleCount"]), (&json!(2), &json!(1)));
 
     server.end(&run, 0).await;
     let usage = server.get("/v2/users/me/usage/monthly").await.expect(200).data();
