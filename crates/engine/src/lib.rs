@@ -46,7 +46,6 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use events::EventStream;
 pub use limits::{Held, LimitsChange};
-pub use outbound::is_forbidden;
 pub use rights::Subject;
 pub use runs::{AdHocWebhook, Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};
 pub use schedules::Scheduled;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use engine::is_forbidden;
+use model::address::is_metadata;
 use tokio::net::TcpStream;
 
 /// How long the whole search for an address that answers may take.
@@ -37,7 +37,7 @@ pub(super) async fn dial(host: &str, port: u16) -> Result<TcpStream, DialError> 
         let found = tokio::net::lookup_host((bare, port)).await;
         let addresses: Vec<SocketAddr> =
             found.map_err(|error| DialError::NotFound { host: host.to_owned(), error })?.collect();
-        if let Some(forbidden) = addresses.iter().map(SocketAddr::ip).find(|address| is_forbidden(*address)) {
+        if let Some(forbidden) = addresses.iter().map(SocketAddr::ip).find(|address| is_metadata(*address)) {
             return Err(DialError::Forbidden(forbidden));
         }
         let mut failure = io::Error::other("it has no address");
