@@ -119,7 +119,9 @@ mod tests {
         }
         kill_marked(&marker);
 
-        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let status = child.wait().unwrap();
+        // The shell may hear of the death of its child before its own turn comes, and ends with it then.
+        assert!(status.signal() == Some(9) || status.code() == Some(128 + 9), "{status}");
         assert_eq!(usage(child.id().cast_signed()), None);
     }
 }
