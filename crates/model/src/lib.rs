@@ -74,7 +74,7 @@ pub use run::{
 };
 pub use scope::{Grant, InvalidGrant, RunsMay, Scope, ScopeKind, TokenScope};
 pub use source_address::{AddressError, GitAddress, masked_url, without_credentials};
-pub use standby::{Standby, StandbyLabel, StandbyPhase, StandbyPlan, StandbyRefused, StandbyRun};
+pub use standby::{Standby, StandbyLabel, StandbyPhase, StandbyPlan, StandbyRefused, StandbyRun, TaskStandby};
 pub use storage::{MAX_JSON_BODY, Storage, StorageCounters, StorageKind, StorageStats};
 pub use task::{GivenOptions, MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, PublicConfig, Task};
 pub use time::{Clock, SharedClock, SystemClock, Timestamp};

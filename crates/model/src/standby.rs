@@ -57,7 +57,97 @@ pub enum StandbyRefused {
     Rule(&'static str),
 }
 
+/// What a task says of Standby; the rest is as its Actor has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "the fields are those of Standby")]
+pub struct TaskStandby {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_enabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired_requests_per_actor_run: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests_per_actor_run: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_secs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mbytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub should_pass_actor_input: Option<bool>,
+    /// Says nothing, since it is for the Actor to say; kept as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable_standby_fields_override: Option<bool>,
+}
+
+impl TaskStandby {
+    /// This with the fields that are `given` put over it; `null` takes a field away.
+    ///
+    /// # Errors
+    /// [`StandbyRefused`] for unknown fields and for values that break a rule whatever the Actor says.
+    pub fn with(&self, given: &Map<String, Value>) -> Result<Self, StandbyRefused> {
+        let mut fields = match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        Standby::check_form(given)?;
+        for (name, value) in given {
+            match value {
+                Value::Null => drop(fields.remove(name)),
+                value => drop(fields.insert(name.clone(), value.clone())),
+            }
+        }
+        let new: Self = serde_json::from_value(Value::Object(fields))
+            .map_err(|error| StandbyRefused::WrongType(error.to_string()))?;
+        let widest =
+            Standby { desired_requests_per_actor_run: 1, max_requests_per_actor_run: u64::MAX, ..Standby::default() };
+        new.over(widest).check()?;
+        Ok(new)
+    }
+
+    fn over(&self, under: Standby) -> Standby {
+        Standby {
+            is_enabled: self.is_enabled.unwrap_or(under.is_enabled),
+            desired_requests_per_actor_run: self
+                .desired_requests_per_actor_run
+                .unwrap_or(under.desired_requests_per_actor_run),
+            max_requests_per_actor_run: self.max_requests_per_actor_run.unwrap_or(under.max_requests_per_actor_run),
+            idle_timeout_secs: self.idle_timeout_secs.unwrap_or(under.idle_timeout_secs),
+            build: self.build.clone().unwrap_or(under.build),
+            memory_mbytes: self.memory_mbytes.unwrap_or(under.memory_mbytes),
+            should_pass_actor_input: self.should_pass_actor_input.unwrap_or(under.should_pass_actor_input),
+            disable_standby_fields_override: under.disable_standby_fields_override,
+        }
+    }
+}
+
 impl Standby {
+    /// The settings of a task whose Actor has these: what the task says goes over them, unless the Actor forbids that.
+    #[must_use]
+    pub fn of_task(self, task: Option<&TaskStandby>) -> Self {
+        let Some(task) = task.filter(|_| !self.disable_standby_fields_override) else { return self };
+        let mut settings = task.over(self);
+        // Each is fine by itself, and the more a run is meant for, the more it gets.
+        settings.max_requests_per_actor_run =
+            settings.max_requests_per_actor_run.max(settings.desired_requests_per_actor_run);
+        settings
+    }
+
+    /// Refuses unknown fields and values of another type.
+    fn check_form(given: &Map<String, Value>) -> Result<(), StandbyRefused> {
+        let known = serde_json::to_value(Self::default()).unwrap_or_default();
+        for (name, value) in given {
+            let Some(known) = known.get(name) else { return Err(StandbyRefused::UnknownField(name.clone())) };
+            let fits = std::mem::discriminant(known) == std::mem::discriminant(value)
+                && (!value.is_number() || value.as_u64().is_some());
+            if !value.is_null() && !fits {
+                return Err(StandbyRefused::WrongType(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// These settings with the fields that are `given` put over them; `null` leaves a field as it is.
     ///
     /// # Errors
@@ -67,18 +157,9 @@ impl Standby {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
         };
-        for (name, value) in given {
-            let Some(known) = settings.get(name) else { return Err(StandbyRefused::UnknownField(name.clone())) };
-            if value.is_null() {
-                continue;
-            }
-            let fits = std::mem::discriminant(known) == std::mem::discriminant(value)
-                && (!value.is_number() || value.as_u64().is_some());
-            if !fits {
-                return Err(StandbyRefused::WrongType(name.clone()));
-            }
-            settings.insert(name.clone(), value.clone());
-        }
+        Self::check_form(given)?;
+        let given = given.iter().filter(|(_, value)| !value.is_null());
+        settings.extend(given.map(|(name, value)| (name.clone(), value.clone())));
         let settings: Self = serde_json::from_value(Value::Object(settings))
             .map_err(|error| StandbyRefused::WrongType(error.to_string()))?;
         settings.check()?;
@@ -279,6 +360,45 @@ mod tests {
             json!({ "build": "" }),
         ] {
             assert!(Standby::default().with(bad.as_object().unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_task_says_what_is_to_be_otherwise_than_with_its_actor() {
+        let given = |value: Value| value.as_object().unwrap().clone();
+        let actor = Standby {
+            memory_mbytes: 256,
+            max_requests_per_actor_run: 2,
+            desired_requests_per_actor_run: 2,
+            ..enabled()
+        };
+        let task = TaskStandby::default()
+            .with(&given(json!({ "idleTimeoutSecs": 60, "desiredRequestsPerActorRun": 9, "memoryMbytes": 512 })))
+            .unwrap();
+        let task = task.with(&given(json!({ "memoryMbytes": null, "shouldPassActorInput": true }))).unwrap();
+
+        let own = Standby {
+            idle_timeout_secs: 60,
+            desired_requests_per_actor_run: 9,
+            max_requests_per_actor_run: 9,
+            should_pass_actor_input: true,
+            ..actor.clone()
+        };
+        assert_eq!(actor.clone().of_task(Some(&task)), own);
+        assert_eq!(actor.clone().of_task(None), actor);
+        let strict = Standby { disable_standby_fields_override: true, ..actor };
+        assert_eq!(strict.clone().of_task(Some(&task)), strict, "the Actor forbids it");
+        assert_eq!(
+            serde_json::to_value(&task).unwrap(),
+            json!({ "idleTimeoutSecs": 60, "desiredRequestsPerActorRun": 9, "shouldPassActorInput": true })
+        );
+        for bad in [
+            json!({ "x": null }),
+            json!({ "isEnabled": 1 }),
+            json!({ "desiredRequestsPerActorRun": 5, "maxRequestsPerActorRun": 4 }),
+            json!({ "memoryMbytes": 1000 }),
+        ] {
+            assert!(TaskStandby::default().with(&given(bad.clone())).is_err(), "{bad}");
         }
     }
 

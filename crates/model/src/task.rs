@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, JsonObject, Standby, TaskId, Timestamp, UserId};
+use crate::{ActorId, JsonObject, TaskId, TaskStandby, Timestamp, TokenId, UserId};
 
 /// Longest title for search engines, in characters (`TASK-11`).
 pub const MAX_SEO_TITLE: usize = 60;
@@ -33,12 +33,15 @@ pub struct Task {
     /// Input of its runs. Kept apart from the rest, since it can be large.
     #[serde(skip)]
     pub input: Option<JsonObject>,
-    /// Standby settings as given.
+    /// What of its Standby is otherwise than the Actor's.
     #[serde(default)]
-    pub actor_standby: Option<Standby>,
+    pub actor_standby: Option<TaskStandby>,
     /// How its public page looks; `None` until it was first given (`TASK-11`).
     #[serde(default)]
     pub public_config: Option<PublicConfig>,
+    /// The token of limited scope that made it, which may do everything with it (`AUTH-19`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<TokenId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Last change of its content; never by runs.
@@ -59,6 +62,7 @@ impl Task {
             input: None,
             actor_standby: None,
             public_config: None,
+            token_id: None,
             created_at: now,
             modified_at: now,
         }

@@ -104,6 +104,25 @@ test('a crash costs the request that caused it, and no other', async () => {
     assert.equal((await server.client.run(failed.id).get()).exitCode, 1);
 });
 
+test('a task is on Standby with its own settings', async () => {
+    const task = await server.client.tasks().create({
+        actId: (await actor.get()).id,
+        name: 'on-standby',
+        actorStandby: { memoryMbytes: 256 },
+    });
+    assert.equal(task.standbyUrl, `${server.url}/x-standby-task/playhouse~on-standby`);
+
+    const response = await fetch(task.standbyUrl, bearer());
+
+    assert.equal(response.status, 200, await response.clone().text());
+    const { runId, origin } = await response.json();
+    const run = await server.client.run(runId).get();
+    assert.deepEqual([origin, run.actorTaskId, run.options.memoryMbytes], ['STANDBY', task.id, 256]);
+    const off = await server.client.task(task.id).update({ actorStandby: { isEnabled: false } });
+    assert.equal(off.standbyUrl, null);
+    assert.equal((await server.client.run(runId).waitForFinish({ waitSecs: 60 })).status, 'SUCCEEDED');
+});
+
 test('idle runs end well, and switching Standby off closes the address', async () => {
     const { runId } = await ask('/');
     await actor.update({ actorStandby: { idleTimeoutSecs: 5 } });

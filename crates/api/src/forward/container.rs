@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, HOST, LOCATION};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, Version};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -76,7 +77,8 @@ impl WebServers {
         if let Some(location) = own {
             return moved(&location);
         }
-        match self.send(address, &destination, request, ()).await {
+        let send = async |request| Ok::<_, Error>((self.ask(address, &destination, request).await?, ()));
+        match self.send(&destination, request, send).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
                 let port = address.port();
@@ -89,16 +91,25 @@ impl WebServers {
         }
     }
 
-    /// Sends a request to the web server at `address` and streams the answer. `held` is dropped when all of it has been
+    /// Passes a request on by `send` and streams the answer. What `send` gives along with it is dropped when all of it has been
     /// passed on, or the websocket that it began has ended.
-    pub(super) async fn send(
+    pub(super) async fn send<H: Send + Unpin + 'static, E>(
+        &self,
+        destination: &Destination,
+        mut request: Request<Body>,
+        send: impl AsyncFnOnce(Request<Body>) -> Result<(http::Response<Incoming>, H), E>,
+    ) -> Result<Response, E> {
+        self.say_where_from(&mut request, &destination.prefix);
+        pass(request, send).await
+    }
+
+    /// Asks the web server at `address`.
+    pub(super) async fn ask(
         &self,
         address: SocketAddr,
         destination: &Destination,
         mut request: Request<Body>,
-        held: impl Send + Unpin + 'static,
-    ) -> Result<Response, Error> {
-        self.say_where_from(&mut request, &destination.prefix);
+    ) -> Result<http::Response<Incoming>, Error> {
         // HTTP/1.0 has none, but what is behind us may insist on one.
         if !request.headers().contains_key(HOST)
             && let Ok(host) = HeaderValue::try_from(address.to_string())
@@ -110,7 +121,7 @@ impl WebServers {
         // An address of digits and a path that was one before always make an address.
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         *request.version_mut() = Version::HTTP_11;
-        pass(request, async |request| self.client.request(request).await, held).await
+        self.client.request(request).await
     }
 
     /// Tells the web server how the client asked. What an earlier proxy said stays.

@@ -3,6 +3,7 @@
 mod address;
 mod container;
 mod dial;
+mod loan;
 mod proxy;
 mod standby;
 
@@ -48,22 +49,21 @@ async fn exchange(stream: TcpStream, request: Request<Body>) -> Result<Response,
             // Whatever breaks this connection breaks the answer, too, and is seen there.
             let _ = connection.with_upgrades().await;
         });
-        sender.send_request(request).await
+        Ok((sender.send_request(request).await?, ()))
     };
-    pass(request, send, ()).await
+    pass(request, send).await
 }
 
 /// Passes a request on by `send` and streams the answer. A change of protocol that both sides want (a websocket) passes
-/// through. `held` is dropped when nothing more is to be passed on.
-async fn pass<E>(
+/// through. What `send` gives along with the answer is dropped when nothing more is to be passed on.
+async fn pass<H: Send + Unpin + 'static, E>(
     mut request: Request<Body>,
-    send: impl AsyncFnOnce(Request<Body>) -> Result<http::Response<Incoming>, E>,
-    held: impl Send + Unpin + 'static,
+    send: impl AsyncFnOnce(Request<Body>) -> Result<(http::Response<Incoming>, H), E>,
 ) -> Result<Response, E> {
     let wants_upgrade = upgrade_wanted(request.headers());
     strip(request.headers_mut(), wants_upgrade);
     let caller = hyper::upgrade::on(&mut request);
-    let mut response = send(request).await?;
+    let (mut response, held) = send(request).await?;
 
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     strip(response.headers_mut(), switched);

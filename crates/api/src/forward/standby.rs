@@ -1,23 +1,24 @@
 //! Requests to an Actor's Standby (`STB-1` to `STB-9`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
+use engine::StandbyOf;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use model::StandbyLabel;
-use store::Noun;
+use model::{Right, StandbyLabel};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::WebServers;
 use super::address::{Destination, Server, page_of_its_own};
 use super::container::{moved, reason};
+use super::loan::Loan;
 use crate::error::{ApiError, Problem};
 use crate::extract::bearer;
 use crate::{access, actors};
@@ -48,32 +49,54 @@ async fn hand_over(
     };
     let app = &web.app;
     let caller = app.engine().authenticate(&token).await?.ok_or_else(ApiError::unknown_token)?;
-    if is_task {
-        return Err(ApiError::not_found(Noun::Task));
-    }
-    let actor = access::visible_actor(app, &caller, reference).await?;
+    let of = match is_task {
+        true => {
+            let task = access::own_task(app, &caller, Right::Run, reference).await?;
+            StandbyOf { actor: app.engine().actor_of(&task).await?, task: Some(task) }
+        }
+        false => StandbyOf { actor: access::visible_actor(app, &caller, reference).await?, task: None },
+    };
     if !destination.prefix.is_empty() {
-        let owner = actors::username(app, &actor).await?;
-        let label = StandbyLabel { owner, name: actor.name.clone(), is_task: false }.write();
+        let (owner, name) = match &of.task {
+            Some(task) => (caller.user.username.clone(), task.name.clone()),
+            None => (actors::username(app, &of.actor).await?, of.actor.name.clone()),
+        };
+        let label = StandbyLabel { owner, name, is_task }.write();
         let own = page_of_its_own(app.engine_config(), request.headers(), &with_token, label.as_deref());
         if let Some(location) = own {
             return Ok(moved(&location));
         }
     }
 
-    let place = Arc::new(app.engine().standby_place(&caller, &actor).await?);
-    let sending = web.send(place.address, &destination, request, place.clone());
-    match tokio::time::timeout_at(arrived + PATIENCE, sending).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => {
-            // Most likely it is about to end; whoever comes next need not find out in the same way.
-            place.doubt();
-            let message = format!("The Actor run {} did not answer the request: {}", place.run_id, reason(&error));
-            Err(ApiError::new(Problem::StandbyBadGateway, message))
+    let last_run = Mutex::new(None);
+    let send = async |request: Request<Body>| {
+        let (parts, body) = request.into_parts();
+        let body = Loan::of(body);
+        loop {
+            let place = app.engine().standby_place(&caller, &of).await?;
+            *last_run.lock() = Some(place.run_id);
+            let request = Request::from_parts(parts.clone(), body.lend());
+            match web.ask(place.address, &destination, request).await {
+                Ok(response) => return Ok((response, place)),
+                Err(error) => {
+                    // Most likely it is about to end; whoever comes next need not find out in the same way.
+                    place.doubt();
+                    // The run has gone while its place was given away. It has seen nothing of the request, so another can have it.
+                    if error.is_connect() && body.is_back() {
+                        continue;
+                    }
+                    let why = reason(&error);
+                    let message = format!("The Actor run {} did not answer the request: {why}", place.run_id);
+                    return Err(ApiError::new(Problem::StandbyBadGateway, message));
+                }
+            }
         }
+    };
+    match tokio::time::timeout_at(arrived + PATIENCE, web.send(&destination, request, send)).await {
+        Ok(sent) => sent,
         Err(_) => {
-            let secs = PATIENCE.as_secs();
-            let message = format!("The Actor run {} did not begin its answer within {secs} seconds", place.run_id);
+            let (secs, run) = (PATIENCE.as_secs(), last_run.lock().map(|run| run.to_string()).unwrap_or_default());
+            let message = format!("The Actor run {run} did not begin its answer within {secs} seconds");
             Err(ApiError::new(Problem::OperationTimedOut, message))
         }
     }

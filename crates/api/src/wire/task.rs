@@ -1,6 +1,9 @@
 //! Tasks as clients see them.
 
-use model::{ActorId, GivenOptions, JsonObject, PublicConfig, Standby, Task, TaskId, Timestamp, UserId};
+use std::sync::Arc;
+
+use engine::{EngineConfig, StandbyOf};
+use model::{Actor, ActorId, GivenOptions, JsonObject, PublicConfig, Task, TaskId, TaskStandby, Timestamp, UserId};
 use serde::Serialize;
 
 /// A task (`TASK-7`, `VAL-4`).
@@ -15,8 +18,8 @@ pub(crate) struct TaskBody<'a> {
     options: &'a GivenOptions,
     input: Option<&'a JsonObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    actor_standby: Option<&'a Standby>,
-    standby_url: Option<&'static str>,
+    actor_standby: Option<&'a TaskStandby>,
+    standby_url: Option<String>,
     is_public: bool,
     public_config: Option<&'a PublicConfig>,
 }
@@ -76,16 +79,24 @@ impl TaskItem {
 }
 
 impl<'a> TaskBody<'a> {
-    /// The whole task.
-    pub(crate) fn new(task: &'a Task, total_runs: u64, names: TaskNames) -> Self {
+    /// The whole task; its Standby has an address if it is on (`STB-1`). Without its Actor it cannot be.
+    pub(crate) fn new(
+        task: &'a Arc<Task>,
+        actor: Option<Arc<Actor>>,
+        total_runs: u64,
+        names: TaskNames,
+        config: &EngineConfig,
+    ) -> Self {
+        let standby = actor.map(|actor| StandbyOf { actor, task: Some(task.clone()) });
+        let is_on_standby = standby.is_some_and(|standby| standby.settings().is_enabled);
         Self {
+            standby_url: is_on_standby.then(|| config.task_standby_url(&names.username, &task.name)),
             item: TaskItem::new(task, total_runs, names),
             description: task.description.as_deref(),
             removed_at: None,
             options: &task.options,
             input: task.input.as_ref(),
             actor_standby: task.actor_standby.as_ref(),
-            standby_url: None,
             is_public: task.is_public(),
             public_config: task.public_config.as_ref(),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use drivers::RunSpec;
 use drivers::fake::Call;
+use engine::StandbyOf;
 use http::Response;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -56,7 +57,8 @@ async fn nth_start(server: &TestServer, number: usize) -> RunSpec {
 
 /// How many requests each run of `my-actor` is answering.
 fn load(server: &TestServer) -> Vec<u64> {
-    let runs = server.engine.engine.standby_runs(&server.engine.ada.user.id, &server.engine.actor.id);
+    let of = StandbyOf { actor: server.engine.actor.clone(), task: None };
+    let runs = server.engine.engine.standby_runs(&server.engine.ada.user.id, &of);
     runs.into_iter().map(|(_, in_flight)| in_flight).collect()
 }
 
@@ -374,4 +376,77 @@ async fn requests_do_not_wait_for_ever() {
     let told = tokio::time::timeout(secs(600), waiting).await.expect("an end").expect(504).json();
 
     assert_eq!(told["error"]["type"], "standby-run-not-ready");
+}
+
+#[tokio::test]
+async fn a_task_has_a_standby_of_its_own() {
+    let server = given_standby(json!({ "memoryMbytes": 512, "maxRequestsPerActorRun": 9 })).await;
+    let body = json!({
+        "actId": "ada~my-actor", "name": "my-task", "input": { "a": 1 },
+        "actorStandby": { "memoryMbytes": 256, "shouldPassActorInput": true },
+    });
+    let task = server.post("/v2/actor-tasks").json(body).await.expect(201).data();
+    assert_eq!(task["standbyUrl"], "http://localhost:3333/x-standby-task/ada~my-task");
+    assert_eq!(task["actorStandby"], json!({ "memoryMbytes": 256, "shouldPassActorInput": true }), "as given");
+
+    let path = "/x-standby-task/ada~my-task/a?b";
+    let (answer, run) = tokio::join!(server.get(path), given_server(&server, 1, echo().await));
+    let seen = answer.expect(200).text();
+    assert!(
+        seen.starts_with("GET /a?b\n") && seen.contains("x-forwarded-prefix: /x-standby-task/ada~my-task\n"),
+        "{seen}"
+    );
+    let shown = server.get(&format!("/v2/actor-runs/{run}")).await.expect(200).data();
+    assert_eq!((&shown["actorTaskId"], &shown["options"]["memoryMbytes"]), (&task["id"], &json!(256)));
+    let input = format!("/v2/actor-runs/{run}/key-value-store/records/INPUT");
+    assert_eq!(server.get(&input).await.expect(200).json(), json!({ "a": 1 }));
+    let by_host = server.get("/c").header("host", "ada---my-task.localhost").await.expect(200).text();
+    assert!(by_host.starts_with("GET /c\n"), "the same run: {by_host}");
+    assert_eq!(load(&server), [0_u64; 0], "the Actor's own Standby has no run");
+
+    let bob = server.given_user("bob").await;
+    server.get(path).token(&bob).await.expect_error(404, "record-not-found");
+    let off = json!({ "actorStandby": { "isEnabled": false } });
+    let off = server.put("/v2/actor-tasks/~my-task").json(off).await.expect(200).data();
+    assert_eq!(off["standbyUrl"], Value::Null);
+    server.get(path).await.expect_error(400, "standby-not-enabled");
+    let strict = switch(&server, json!({ "disableStandbyFieldsOverride": true })).await;
+    assert_eq!(strict["actorStandby"]["disableStandbyFieldsOverride"], true);
+    let task = server.get("/v2/actor-tasks/~my-task").await.expect(200).data();
+    assert_eq!(task["standbyUrl"], "http://localhost:3333/x-standby-task/ada~my-task", "the Actor has the last word");
+}
+
+#[tokio::test]
+async fn a_request_that_finds_its_run_dead_goes_to_the_next() {
+    let server = given_standby(json!({})).await;
+    // Answers the probe and one request, each on a connection of its own, and is gone.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let dying = tokio::spawn(async move {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = [0; 4096];
+            stream.read(&mut request).await.expect("a request");
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
+            stream.write_all(answer).await.expect("an open connection");
+        }
+    });
+    let (answer, first) = tokio::join!(server.get(STANDBY), given_server(&server, 1, address));
+    assert_eq!(answer.expect(200).text(), "hi");
+    dying.await.expect("an end");
+
+    let next = async {
+        // It has been given the request, and is doubted since.
+        while server.engine.engine.is_web_server_ready(&run_id(&first)) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        server.engine.exit(&run_id(&first), 1);
+        given_server(&server, 2, echo().await).await
+    };
+    let (answer, second) = tokio::join!(server.post(&format!("{STANDBY}/x")).body("the body"), next);
+
+    let seen = answer.expect(200).text();
+    assert!(seen.starts_with("POST /x\n") && seen.ends_with("the body"), "{seen}");
+    assert!(seen.contains("content-length: 8\n"), "{seen}");
+    assert_ne!(first, second);
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Actor, EndCause, Origin, RunId, Standby};
+use model::{EndCause, Origin, RunId, Standby};
 use store::Noun;
 use tracing::{info, warn};
 
-use super::StandbyError;
 use super::pool::{Orders, Pool, Recipe};
+use super::{StandbyError, StandbyOf};
 use crate::runs::{Asked, RunOptionsGiven, StartRun};
 use crate::supervision::{Backoff, is_passing};
 use crate::{Caller, Engine, EngineError};
@@ -72,16 +72,26 @@ impl Engine {
 
     /// The settings of a pool; without a recipe if there is no build to be run, which is no reason to stop those that run.
     async fn settings_of(&self, pool: &Pool) -> Result<(Standby, Option<Recipe>), EngineError> {
-        let Some(actor) = self.actor_for(pool).await? else { return Ok((Standby::default(), None)) };
-        let standby = actor.actor_standby.clone().unwrap_or_default();
-        let recipe = self.recipe(&actor, &standby).await.ok();
+        let Some(of) = self.standby_of(pool).await? else { return Ok((Standby::default(), None)) };
+        let standby = of.settings();
+        let recipe = self.recipe(&of.actor, &standby).await.ok();
         Ok((standby, recipe))
     }
 
-    /// The Actor of a pool, if its user may still run it.
-    async fn actor_for(&self, pool: &Pool) -> Result<Option<Arc<Actor>>, EngineError> {
-        let actor = self.inner.store.actors.get(&pool.key.actor).await?;
-        Ok(actor.filter(|actor| actor.is_public || actor.user_id == pool.key.user))
+    /// What a pool is of, if its user may still run it.
+    async fn standby_of(&self, pool: &Pool) -> Result<Option<StandbyOf>, EngineError> {
+        let store = &self.inner.store;
+        let task = match &pool.key.task {
+            Some(id) => {
+                let task = store.tasks.get(id).await?.filter(|task| task.user_id == pool.key.user);
+                let Some(task) = task else { return Ok(None) };
+                Some(task)
+            }
+            None => None,
+        };
+        let actor = store.actors.get(&pool.key.actor).await?;
+        let visible = actor.filter(|actor| actor.is_public || actor.user_id == pool.key.user);
+        Ok(visible.map(|actor| StandbyOf { actor, task }))
     }
 
     /// Starts a run, which joins the pool by itself.
@@ -100,9 +110,9 @@ impl Engine {
     }
 
     async fn start_standby_run(&self, pool: &Pool) -> Result<(), EngineError> {
-        let actor = self.actor_for(pool).await?.ok_or(EngineError::NotFound(Noun::Actor))?;
+        let of = self.standby_of(pool).await?.ok_or(EngineError::NotFound(Noun::Actor))?;
         let user = self.user(&pool.key.user).await?.ok_or(EngineError::NotFound(Noun::User))?;
-        let standby = actor.actor_standby.clone().unwrap_or_default();
+        let standby = of.settings();
         let start = StartRun {
             given: RunOptionsGiven {
                 build: Some(standby.build.clone()),
@@ -113,12 +123,16 @@ impl Engine {
             force_permission_level: None,
             input: None,
             asked: Asked { origin: Origin::Standby, client_ip: None, user_agent: None, workflow_key: None },
-            task: pool.key.task,
+            task: None,
             scheduled: None,
             webhooks: Vec::new(),
             without_input: !standby.should_pass_actor_input,
         };
-        let run = self.start_run(&Caller::of(user), &actor, start).await?;
+        let caller = Caller::of(user);
+        let run = match &of.task {
+            Some(task) => self.start_task(&caller, task, start).await?,
+            None => self.start_run(&caller, &of.actor, start).await?,
+        };
         info!(run.id = %run.id, "Starting Standby run {}", run.id);
         Ok(())
     }

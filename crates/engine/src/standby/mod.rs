@@ -18,13 +18,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Actor, ActorId, Origin, Standby, TaskId, UserId};
+use model::{Actor, ActorId, Origin, Standby, Task, TaskId, UserId};
 use parking_lot::Mutex;
 
 pub use self::error::StandbyError;
 pub use self::pool::StandbyPlace;
 use self::pool::{Asked, Pool, Recipe};
-use crate::runs::{LiveRun, may_start};
+use crate::runs::{LiveRun, may_start, permission_level};
 use crate::{Caller, Engine, EngineError};
 
 /// How long a request waits for a run at most (`STB-3`).
@@ -42,15 +42,35 @@ pub(crate) struct PoolKey {
     task: Option<TaskId>,
 }
 
+/// What is on Standby: an Actor, or a task with its Actor.
+#[derive(Clone, Debug)]
+pub struct StandbyOf {
+    /// The Actor.
+    pub actor: Arc<Actor>,
+    /// The task; `None` for the Actor's own Standby.
+    pub task: Option<Arc<Task>>,
+}
+
+impl StandbyOf {
+    /// The settings in force.
+    pub fn settings(&self) -> Standby {
+        let actors = self.actor.actor_standby.clone().unwrap_or_default();
+        match &self.task {
+            Some(task) => actors.of_task(task.actor_standby.as_ref()),
+            None => actors,
+        }
+    }
+}
+
 impl Engine {
-    /// A place for one request with a Standby run of `actor`, which is held until the place is dropped. Without a run that
+    /// A place for one request with a Standby run of the Actor or task, which is held until the place is dropped. Without a run that
     /// can take the request it waits, two minutes at most, while one is started (`STB-3`).
     ///
     /// # Errors
     /// `NotEnabled`; `Crowded`, `NotReady`, `RunFinished` if no run could take it; whatever keeps a run from being started.
-    pub async fn standby_place(&self, caller: &Caller, actor: &Actor) -> Result<StandbyPlace, StandbyError> {
-        let key = PoolKey { user: caller.user.id, actor: actor.id, task: None };
-        let standby = actor.actor_standby.clone().unwrap_or_default();
+    pub async fn standby_place(&self, caller: &Caller, of: &StandbyOf) -> Result<StandbyPlace, StandbyError> {
+        let key = PoolKey { user: caller.user.id, actor: of.actor.id, task: of.task.as_ref().map(|task| task.id) };
+        let standby = of.settings();
         if !standby.is_enabled {
             if let Some(pool) = self.known_pool(&key) {
                 pool.update(&standby, None);
@@ -58,8 +78,14 @@ impl Engine {
             return Err(StandbyError::NotEnabled);
         }
         // Whoever may not start a run may not use one that others of the same user have started.
-        may_start(caller, actor, None)?;
-        let recipe = self.recipe(actor, &standby).await?;
+        match &of.task {
+            Some(task) => {
+                permission_level(caller, &of.actor, None)?;
+                self.check_may_run(caller, task).await?;
+            }
+            None => drop(may_start(caller, &of.actor, None)?),
+        }
+        let recipe = self.recipe(&of.actor, &standby).await?;
         let answer = loop {
             match self.pool(key).ask(&standby, recipe) {
                 Asked::Place(place) => return Ok(place),
@@ -123,10 +149,10 @@ impl Engine {
         closed
     }
 
-    /// The runs of an Actor's Standby and how many requests each is answering, for tests.
+    /// The runs of a user's Standby and how many requests each is answering, for tests.
     #[cfg(any(test, feature = "testing"))]
-    pub fn standby_runs(&self, user: &UserId, actor: &ActorId) -> Vec<(model::RunId, u64)> {
-        let key = PoolKey { user: *user, actor: *actor, task: None };
+    pub fn standby_runs(&self, user: &UserId, of: &StandbyOf) -> Vec<(model::RunId, u64)> {
+        let key = PoolKey { user: *user, actor: of.actor.id, task: of.task.as_ref().map(|task| task.id) };
         self.known_pool(&key).map(|pool| pool.runs()).unwrap_or_default()
     }
 }

@@ -7,13 +7,13 @@ use drivers::fake::Call;
 use drivers::{Job, RunSpec};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use model::{Actor, EndCause, JobStatus, Origin, RunId, Standby};
+use model::{Actor, EndCause, JobStatus, JsonObject, Origin, RunId, Standby, Task, TaskId, TaskStandby};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::{StandbyError, StandbyPlace};
+use super::{StandbyError, StandbyOf, StandbyPlace};
 use crate::EngineError;
-use crate::testing::TestEngine;
+use crate::testing::{START, TestEngine};
 
 /// A test whose Actor is on Standby: one request for each run, two at most.
 async fn given_standby(change: impl Fn(&mut Standby) + Send + 'static) -> TestEngine {
@@ -34,8 +34,12 @@ async fn set(test: &mut TestEngine, change: impl Fn(&mut Actor) + Send + 'static
     test.reload_actor().await;
 }
 
+fn actors(test: &TestEngine) -> StandbyOf {
+    StandbyOf { actor: test.actor.clone(), task: None }
+}
+
 async fn place(test: &TestEngine) -> Result<StandbyPlace, StandbyError> {
-    test.engine.standby_place(&test.ada, &test.actor).await
+    test.engine.standby_place(&test.ada, &actors(test)).await
 }
 
 /// Waits until the driver has been told to start that many runs, and returns the last of them.
@@ -77,7 +81,7 @@ fn id_of(job: &Job) -> RunId {
 }
 
 fn runs(test: &TestEngine) -> Vec<(RunId, u64)> {
-    test.engine.standby_runs(&test.ada.user.id, &test.actor.id)
+    test.engine.standby_runs(&test.ada.user.id, &actors(test))
 }
 
 async fn until(is_so: impl Fn() -> bool) {
@@ -280,4 +284,35 @@ async fn no_more_requests_wait_than_are_held() {
 
     let crowded = asking.next().await.unwrap();
     assert!(matches!(crowded, Err(StandbyError::Crowded)));
+}
+
+#[tokio::test]
+async fn a_task_has_runs_of_its_own_with_its_settings_options_and_input() {
+    let mut test = given_standby(|standby| standby.memory_mbytes = 512).await;
+    let mut task = Task::new(TaskId::random(test.engine.random()), test.ada.user.id, test.actor.id, "my-task", START);
+    task.actor_standby =
+        Some(TaskStandby { memory_mbytes: Some(256), should_pass_actor_input: Some(true), ..TaskStandby::default() });
+    task.options.max_items = Some(7);
+    task.input = JsonObject::parse(b"{\"a\":1}").unwrap();
+    let task = test.engine.store().tasks.create(task).await.unwrap();
+    let of = StandbyOf { actor: test.actor.clone(), task: Some(task.clone()) };
+    let (first, of_actor) = tokio::join!(place(&test), answering(&test, 1));
+
+    let (second, of_task) = tokio::join!(test.engine.standby_place(&test.ada, &of), answering(&test, 2));
+
+    assert_eq!((first.unwrap().run_id, second.unwrap().run_id), (of_actor, of_task));
+    let run = test.stored(&of_task).await;
+    assert_eq!((run.task_id, run.meta.origin), (Some(task.id), Origin::Standby));
+    assert_eq!((run.options.memory_mbytes, run.options.timeout_secs, run.options.max_items), (256, 0, Some(7)));
+    assert_eq!(run.stats.input_body_len, 7);
+    assert_eq!(test.engine.standby_runs(&test.ada.user.id, &of), [(of_task, 0)]);
+    assert_eq!(runs(&test), [(of_actor, 0)]);
+
+    test.crash().await;
+    until(|| test.engine.is_web_server_ready(&of_task)).await;
+    assert_eq!(test.engine.standby_place(&test.ada, &of).await.unwrap().run_id, of_task, "also after a restart");
+
+    test.engine.store().tasks.delete(&task.id).await.unwrap();
+    test.until(&of_task, |run| run.status == JobStatus::Aborting).await;
+    assert_eq!(test.stored(&of_actor).await.status, JobStatus::Running);
 }
