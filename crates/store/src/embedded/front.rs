@@ -112,9 +112,6 @@ fn find(
         conditions.push(condition);
         values.push(Value::Text(value));
     };
-    if let Some(search) = &search {
-        demand("k IN (SELECT rowid FROM front_text WHERE front_text MATCH ?)", search.anywhere());
-    }
     if let Some(category) = &wanted.category {
         demand("k IN (SELECT k FROM front_category WHERE category = ?)", category.clone());
     }
@@ -125,29 +122,84 @@ fn find(
         demand("pricing_model = ?", model.clone());
     }
     let conditions = conditions.join(" AND ");
-    let count = format!("SELECT count(*) FROM front WHERE {conditions}");
-    let total = connection.prepare_cached(&count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
-
-    let order = match (wanted.order, &search) {
-        (FrontOrder::Relevance, Some(search)) => {
-            values.extend([search.in_names(), search.in_short_texts()].map(Value::Text));
-            "k IN (SELECT rowid FROM front_text WHERE front_text MATCH ?) DESC,
-             k IN (SELECT rowid FROM front_text WHERE front_text MATCH ?) DESC, users DESC, runs DESC, actor_id"
-        }
-        (FrontOrder::Relevance | FrontOrder::Popularity, _) => "users DESC, runs DESC, actor_id",
-        (FrontOrder::Newest, _) => "created_at DESC, actor_id",
-        (FrontOrder::LastUpdate, _) => "modified_at DESC, actor_id",
+    let order = match wanted.order {
+        FrontOrder::Relevance | FrontOrder::Popularity => "users DESC, runs DESC, actor_id",
+        FrontOrder::Newest => "created_at DESC, actor_id",
+        FrontOrder::LastUpdate => "modified_at DESC, actor_id",
     };
-    let (limit, offset) = bounds(page);
-    values.extend([limit, offset].map(Value::Integer));
-    let select = format!("SELECT actor_id FROM front WHERE {conditions} ORDER BY {order} LIMIT ? OFFSET ?");
-    let mut statement = connection.prepare_cached(&select)?;
-    let mut rows = statement.query(params_from_iter(&values))?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        items.extend(actors::with_stats(connection, row.get_ref(0)?.as_str().map_err(anyhow::Error::from)?)?);
+    let (total, found) = match &search {
+        Some(search) => {
+            let hits = Hits::of(connection, search, wanted.order == FrontOrder::Relevance)?;
+            hits.page(connection, &format!("SELECT k FROM front WHERE {conditions} ORDER BY {order}"), &values, page)?
+        }
+        None => {
+            let count = format!("SELECT count(*) FROM front WHERE {conditions}");
+            let total = connection.prepare_cached(&count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
+            let (limit, offset) = bounds(page);
+            values.extend([limit, offset].map(Value::Integer));
+            let select = format!("SELECT k FROM front WHERE {conditions} ORDER BY {order} LIMIT ? OFFSET ?");
+            let mut statement = connection.prepare_cached(&select)?;
+            let rows = statement.query_map(params_from_iter(&values), |row| row.get(0))?;
+            (total, rows.collect::<rusqlite::Result<_>>()?)
+        }
+    };
+    let mut items = Vec::with_capacity(found.len());
+    for k in found {
+        let id: Option<String> = connection.one("SELECT actor_id FROM front WHERE k = ?1", [k], |row| row.get(0))?;
+        items.extend(actors::with_stats(connection, &id.unwrap_or_default())?);
     }
     Ok(Listed { total, items })
+}
+
+/// The rows in which a search found its words, each kind sorted.
+struct Hits {
+    all: Vec<i64>,
+    /// Those in names, and those in short texts, which come first.
+    first: Option<[Vec<i64>; 2]>,
+}
+
+impl Hits {
+    fn of(connection: &Connection, search: &Search, by_relevance: bool) -> Result<Self, StoreError> {
+        let look = |words: String| -> Result<Vec<i64>, StoreError> {
+            let rows = "SELECT rowid FROM front_text WHERE front_text MATCH ?1 ORDER BY rowid";
+            connection.all(rows, [words], |row| row.get(0))
+        };
+        let first = match by_relevance {
+            true => Some([look(search.in_names())?, look(search.in_short_texts())?]),
+            false => None,
+        };
+        Ok(Self { all: look(search.anywhere())?, first })
+    }
+
+    /// How many there are of what `sql` goes through, and a page of them: in its order, but for what comes first.
+    fn page(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        values: &[Value],
+        page: Page,
+    ) -> Result<(u64, Vec<i64>), StoreError> {
+        let mut classes: [Vec<i64>; 3] = Default::default();
+        let has = |rows: &Vec<i64>, k: i64| rows.binary_search(&k).is_ok();
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            let k = row.get(0)?;
+            if !has(&self.all, k) {
+                continue;
+            }
+            let class = match &self.first {
+                Some([names, _]) if has(names, k) => 0,
+                Some([_, short]) if has(short, k) => 1,
+                _ => 2,
+            };
+            classes[class].push(k);
+        }
+        let total = classes.iter().map(|class| class.len() as u64).sum();
+        let skipped = usize::try_from(page.offset).unwrap_or(usize::MAX);
+        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        Ok((total, classes.into_iter().flatten().skip(skipped).take(limit).collect()))
+    }
 }
 
 /// What is looked for: words of which each must be there, at least as the beginning of one.
