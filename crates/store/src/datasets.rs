@@ -32,6 +32,12 @@ pub trait DatasetStore: Send + Sync + std::fmt::Debug {
     /// Paths of all fields seen in the items, sorted (`S29`), at most 2000.
     async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError>;
 
+    /// What [`keep_note`](Self::keep_note) kept last.
+    async fn note(&self, id: &StorageId) -> Result<Option<String>, StoreError>;
+
+    /// Keeps what somebody found out about the items, as long as there is the dataset.
+    async fn keep_note(&self, id: &StorageId, note: String) -> Result<(), StoreError>;
+
     /// Paths of all fields in the stored items `items`, counted from the oldest; sorted, the first 2000 of them (`X6`, `X8`).
     ///
     /// Reads little more than the newest items and the two ends, however many there are in between.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use model::StorageId;
 use serde_json::{Value, json};
 
 use crate::harness::TestServer;
@@ -256,4 +257,27 @@ async fn unwinding_makes_far_more_entries_than_items() {
 
     let reply = server.get(&format!("/v2/datasets/{id}/items?unwind=f&limit=200")).await.expect(200);
     assert_eq!(reply.json().as_array().unwrap().len(), 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn statistics_go_on_after_a_restart_from_where_they_were_written_down() {
+    let mut server = TestServer::start().await;
+    let schema = json!({ "fields": { "type": "object", "properties": { "n": { "type": "integer" } } }, "views": {} });
+    let dataset = server.post("/v2/datasets").json(json!({ "schema": schema })).await.expect(201).data();
+    let id = StorageId::parse(dataset["id"].as_str().unwrap()).unwrap();
+    let (items, statistics) = (format!("/v2/datasets/{id}/items"), format!("/v2/datasets/{id}/statistics"));
+    let most = async |server: &TestServer| {
+        server.get(&statistics).await.expect(200).data()["fieldStatistics"]["n"]["max"].clone()
+    };
+    let many: Vec<Value> = (0..10_000).map(|n| json!({ "n": n })).collect();
+    server.post(&items).json(json!(many)).await.expect(201);
+    assert_eq!(most(&server).await, 9999);
+
+    let store = server.engine.engine.store().clone();
+    let note = store.datasets.note(&id).await.unwrap().expect("it is written down");
+    store.datasets.keep_note(&id, note.replace("9999", "7777")).await.unwrap();
+    server.forget();
+    server.post(&items).json(json!({ "n": 8888 })).await.expect(201);
+
+    assert_eq!(most(&server).await, 8888, "what was counted before is not counted anew, and what came since is");
 }

@@ -50,6 +50,11 @@ impl TestServer {
         Self { engine, service }
     }
 
+    /// Forgets what the HTTP face holds in memory, as a restart does.
+    pub fn forget(&mut self) {
+        self.service = Service::new(App::new(self.engine.engine.clone(), ApiConfig::default()));
+    }
+
     /// What answers requests, to be served on a socket.
     pub fn service(&self) -> Service {
         self.service.clone()

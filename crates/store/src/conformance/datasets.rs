@@ -7,6 +7,18 @@ use model::push::Items;
 use super::fixtures::{fresh, given, items, lines, numbered, numbered_item, shared};
 use crate::{Noun, Store, StoreError, Window};
 
+pub async fn a_note_stays_as_long_as_the_dataset(store: &Store) {
+    let id = given(store, StorageKind::Dataset).await;
+    assert_eq!(store.datasets.note(&id).await.unwrap(), None);
+    for note in ["one", "two"] {
+        store.datasets.keep_note(&id, note.to_owned()).await.unwrap();
+        assert_eq!(store.datasets.note(&id).await.unwrap().as_deref(), Some(note));
+    }
+    store.storages.delete(&id).await.unwrap();
+    let gone = store.datasets.keep_note(&id, "three".to_owned()).await;
+    assert!(matches!(gone, Err(StoreError::NotFound(_))), "{gone:?}");
+}
+
 pub async fn items_come_back_as_they_were_pushed(store: &Store) {
     let id = given(store, StorageKind::Dataset).await;
 

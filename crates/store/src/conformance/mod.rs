@@ -37,6 +37,7 @@ macro_rules! conformance_tests {
                 storages_of_a_run_are_found_by_it,
                 reads_are_counted_and_never_touch_the_time_of_change;
             datasets:
+                a_note_stays_as_long_as_the_dataset,
                 items_come_back_as_they_were_pushed,
                 windows_are_taken_from_both_ends,
                 a_window_is_fixed_when_it_is_asked_for,

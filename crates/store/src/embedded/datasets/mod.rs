@@ -75,6 +75,21 @@ impl DatasetStore for Datasets {
         fields::fields(&self.core, &self.fields, self.key(id)?).await
     }
 
+    async fn note(&self, id: &StorageId) -> Result<Option<String>, StoreError> {
+        let k = self.key(id)?;
+        self.core.db.read(|connection| connection.one("SELECT body FROM ds_note WHERE k = ?1", [k], |row| row.get(0)))
+    }
+
+    async fn keep_note(&self, id: &StorageId, note: String) -> Result<(), StoreError> {
+        let k = self.key(id)?;
+        let keep = move |tx: &mut WriteTx<'_>| {
+            // A dataset that was deleted meanwhile must not leave anything behind.
+            tx.counter_mut(k)?;
+            tx.run("INSERT OR REPLACE INTO ds_note (k, body) VALUES (?1, ?2)", params![k, note]).map(drop)
+        };
+        self.core.db.write_checked(0, keep).await
+    }
+
     async fn columns(&self, id: &StorageId, items: Range<u64>) -> Result<Vec<String>, StoreError> {
         columns::columns(&self.core, self.key(id)?, items).await
     }
@@ -107,5 +122,6 @@ pub(super) fn purge(tx: &WriteTx<'_>, k: i64, limit: usize) -> Result<usize, Sto
         }
         return Ok(chunks + 1);
     }
+    tx.run("DELETE FROM ds_note WHERE k = ?1", [k])?;
     tx.run("DELETE FROM ds_columns WHERE k = ?1", [k])
 }
