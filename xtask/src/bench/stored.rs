@@ -7,12 +7,14 @@ use super::server::Server;
 
 const ACTORS: usize = 10_000;
 const DEFAULT_RUNS: usize = 1_000_000;
+/// As the filler makes.
+const SCHEDULES: usize = 100_000;
 const CALLS: usize = 50;
 
 /// Fills a directory straight through the store, and measures a server on it against one that is empty.
 pub fn measure() -> anyhow::Result<()> {
     let runs = super::load::number_of("PLAYHOUSE_BENCH_RUNS", DEFAULT_RUNS)?;
-    crate::run(crate::cargo(["build", "--release", "--package", "playhouse-store", "--example", "fill"]))?;
+    crate::run(crate::cargo(["build", "--release", "--workspace", "--example", "fill"]))?;
     let server = Server::start()?;
     let empty = p50_p90(&mut super::run_start::samples(&server)?).0;
     let user = server.get("users/me")?["data"]["id"].as_str().unwrap_or_default().to_owned();
@@ -33,6 +35,9 @@ pub fn measure() -> anyhow::Result<()> {
         format!("actor-runs?limit=1000&offset={half}"),
         format!("actor-runs?limit=1000&offset={half}&desc=1"),
         format!("actor-runs?limit=1000&offset={}", runs - 1000),
+        format!("actor-runs?limit=1000&offset={}&status=FAILED", runs / 40),
+        format!("actor-runs?limit=1000&offset={half}&startedAfter=2020-01-01T00:00:00Z&desc=1"),
+        format!("actor-runs?limit=100&offset={half}"),
         "actor-runs?limit=1000&startedAfter=2020-01-01T00:00:00Z".to_owned(),
         format!("actors/{actor}/runs?limit=1000&desc=1"),
         "actors?limit=1000&my=1".to_owned(),
@@ -41,9 +46,12 @@ pub fn measure() -> anyhow::Result<()> {
         format!("actors?limit=1000&my=1&offset={}", ACTORS - 1000),
         "actor-builds?limit=1000".to_owned(),
         "schedules?limit=1000".to_owned(),
+        format!("schedules?limit=1000&offset={}", SCHEDULES / 2),
+        format!("schedules?limit=1000&desc=1&offset={}", SCHEDULES - 1000),
         "actor-tasks?limit=1000".to_owned(),
         "webhooks?limit=1000".to_owned(),
         "datasets?limit=1000&unnamed=1".to_owned(),
+        format!("datasets?limit=1000&unnamed=1&offset={}", runs / 20),
         "store?limit=1000".to_owned(),
         "store?search=crawler&limit=100".to_owned(),
     ] {

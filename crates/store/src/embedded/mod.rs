@@ -5,6 +5,7 @@
 //! items of datasets or taking deleted contents away, is done in small steps by a caretaker (`upkeep`).
 
 mod actors;
+mod blocks;
 mod builds;
 mod core;
 mod datasets;

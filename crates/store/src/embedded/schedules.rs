@@ -8,7 +8,7 @@ use model::schedule::{MAX_LOG_ENTRIES, Schedule, ScheduleLogEntry, ScheduleState
 use model::{Listed, Page, ScheduleActionId, ScheduleId, Timestamp, UserId, fold};
 use rusqlite::{Connection, Row, params};
 
-use super::actors::bounds;
+use super::blocks::from_nearer_end;
 use super::core::Core;
 use super::db::Sql as _;
 use super::doc;
@@ -77,7 +77,9 @@ impl ScheduleStore for Schedules {
         self.core
             .db
             .snapshot_blocking(move |connection| {
-                let list = match page.desc {
+                let total = owned::total(connection, &user, Owned::Schedules)?;
+                let (desc, limit, offset) = from_nearer_end(page, total);
+                let list = match desc {
                     true => {
                         "SELECT next_at, state, doc FROM schedule WHERE user_id = ?1
                          ORDER BY created_at DESC, id DESC LIMIT ?2 OFFSET ?3"
@@ -87,12 +89,11 @@ impl ScheduleStore for Schedules {
                          ORDER BY created_at, id LIMIT ?2 OFFSET ?3"
                     }
                 };
-                let (limit, offset) = bounds(page);
-                let rows = connection.all(list, params![user.as_str(), limit, offset], |row| Texts::of(row, 0))?;
-                Ok(Listed {
-                    total: owned::total(connection, &user, Owned::Schedules)?,
-                    items: rows.into_iter().map(Texts::read).collect::<Result<_, _>>()?,
-                })
+                let mut rows = connection.all(list, params![user.as_str(), limit, offset], |row| Texts::of(row, 0))?;
+                if desc != page.desc {
+                    rows.reverse();
+                }
+                Ok(Listed { total, items: rows.into_iter().map(Texts::read).collect::<Result<_, _>>()? })
             })
             .await
     }

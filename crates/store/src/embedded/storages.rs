@@ -9,6 +9,7 @@ use model::{Listed, Page, RunId, Storage, StorageCounters, StorageId, StorageKin
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
+use super::blocks::{ALWAYS, List};
 use super::core::{Core, Kept};
 use super::db::{Counter, Sql as _, WriteTx};
 use crate::{NewStorage, Noun, Reads, StorageChange, StorageFilter, StorageStore, StoreError};
@@ -107,6 +108,10 @@ impl StorageStore for Storages {
                     "UPDATE storage SET name = ?2, doc = ?3 WHERE k = ?1",
                     params![kept.k, storage.name.as_deref().map(fold), doc(&storage)?],
                 )?;
+                if part(&storage) != part(&kept.storage) {
+                    count(tx, &kept.storage, -1)?;
+                    count(tx, &storage, 1)?;
+                }
                 let now = tx.now();
                 tx.counter_mut(kept.k)?.touch(now);
                 cache_after_commit(&core, tx, kept.k, storage.clone());
@@ -200,10 +205,22 @@ pub(super) fn insert(core: &Arc<Core>, tx: &mut WriteTx<'_>, storage: Arc<Storag
         ],
     )?;
     let k = tx.last_insert_rowid();
+    count(tx, &storage, 1)?;
     let counter = Counter { modified_at: storage.created_at, accessed_at: storage.created_at, ..Counter::default() };
     tx.create_counter(k, &counter)?;
     cache_after_commit(core, tx, k, storage);
     Ok(k)
+}
+
+/// Counts a storage in its user's list in or out.
+fn count(connection: &Connection, storage: &Storage, by: i64) -> Result<(), StoreError> {
+    let list = List::storages(storage.user_id.as_str(), storage.kind);
+    list.count(connection, part(storage), storage.created_at.as_millis(), by)
+}
+
+/// The part of the list that it belongs to.
+fn part(storage: &Storage) -> i64 {
+    i64::from(storage.name.is_some())
 }
 
 /// Makes every storage that lives with a run invisible, but for those that were given a name, which stay (`U8`, `U9`).
@@ -228,6 +245,9 @@ pub(super) fn delete_of_run(core: &Arc<Core>, tx: &mut WriteTx<'_>, run: &RunId)
 
 /// Makes a storage invisible; the reaper comes for what is in it.
 fn delete(core: &Arc<Core>, tx: &mut WriteTx<'_>, k: i64, id: StorageId) -> Result<(), StoreError> {
+    if let Some(kept) = read(tx, &id)? {
+        count(tx, &kept.storage, -1)?;
+    }
     tx.run("UPDATE storage SET deleted_at = ?2 WHERE k = ?1", [k, tx.now().as_millis()])?;
     tx.delete_counter(k)?;
     let core = core.clone();
@@ -287,29 +307,30 @@ fn list(
     page: Page,
 ) -> Result<Listed<(Arc<Storage>, StorageCounters)>, StoreError> {
     // Four statements rather than one with conditions: each finds its index.
-    const COUNT: [&str; 2] = [
-        "SELECT count(*) FROM storage WHERE user_id = ?1 AND kind = ?2 AND name IS NOT NULL AND deleted_at IS NULL",
-        "SELECT count(*) FROM storage WHERE user_id = ?1 AND kind = ?2 AND deleted_at IS NULL",
-    ];
     const PAGE: [[&str; 2]; 2] = [
         [
             "SELECT k, doc FROM storage WHERE user_id = ?1 AND kind = ?2 AND name IS NOT NULL AND deleted_at IS NULL
-             ORDER BY created_at, id LIMIT ?3 OFFSET ?4",
+             AND created_at BETWEEN ?5 AND ?6 ORDER BY created_at, id LIMIT ?3 OFFSET ?4",
             "SELECT k, doc FROM storage WHERE user_id = ?1 AND kind = ?2 AND name IS NOT NULL AND deleted_at IS NULL
-             ORDER BY created_at DESC, id DESC LIMIT ?3 OFFSET ?4",
+             AND created_at BETWEEN ?5 AND ?6 ORDER BY created_at DESC, id DESC LIMIT ?3 OFFSET ?4",
         ],
         [
             "SELECT k, doc FROM storage WHERE user_id = ?1 AND kind = ?2 AND deleted_at IS NULL
-             ORDER BY created_at, id LIMIT ?3 OFFSET ?4",
+             AND created_at BETWEEN ?5 AND ?6 ORDER BY created_at, id LIMIT ?3 OFFSET ?4",
             "SELECT k, doc FROM storage WHERE user_id = ?1 AND kind = ?2 AND deleted_at IS NULL
-             ORDER BY created_at DESC, id DESC LIMIT ?3 OFFSET ?4",
+             AND created_at BETWEEN ?5 AND ?6 ORDER BY created_at DESC, id DESC LIMIT ?3 OFFSET ?4",
         ],
     ];
     let (user, kind, unnamed) = (filter.user.as_str(), code(filter.kind), usize::from(filter.unnamed));
-    let total = connection.one(COUNT[unnamed], params![user, kind], |row| row.get(0))?.unwrap_or(0);
-    let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
+    let (list, parts) = (List::storages(user, filter.kind), if filter.unnamed { &[0, 1][..] } else { &[1] });
+    // No time is given, so no stretch is counted in part.
+    let total = list.total(connection, parts, ALWAYS, |_| Ok(0))?;
+    let start = list.start(connection, parts, ALWAYS, page, |_| Ok(0))?;
+    let Some((time, offset)) = start else { return Ok(Listed { total, items: Vec::new() }) };
+    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    let rows = connection.all(PAGE[unnamed][usize::from(page.desc)], params![user, kind, limit, offset], |row| {
+    let bounds = params![user, kind, limit, offset, time.start(), time.end()];
+    let rows = connection.all(PAGE[unnamed][usize::from(page.desc)], bounds, |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
     })?;
     let items = rows.into_iter().map(|(k, doc)| {

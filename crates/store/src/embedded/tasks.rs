@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use model::{ActorId, JsonObject, Listed, Page, Run, Task, TaskId, UserId, fold};
 use rusqlite::{Connection, params};
 
-use super::actors::{self, bounds};
+use super::actors;
+use super::blocks::from_nearer_end;
 use super::db::{Sql as _, WriteTx};
 use super::doc;
 use super::jobs::{Jobs, status_code};
@@ -94,7 +95,9 @@ impl TaskStore for Tasks {
             .core
             .db
             .snapshot_blocking(move |connection| {
-                let list = match page.desc {
+                let total = owned::total(connection, &user, Owned::Tasks)?;
+                let (desc, limit, offset) = from_nearer_end(page, total);
+                let list = match desc {
                     true => {
                         "SELECT total_runs, doc FROM task WHERE user_id = ?1
                          ORDER BY created_at DESC, id DESC LIMIT ?2 OFFSET ?3"
@@ -104,14 +107,14 @@ impl TaskStore for Tasks {
                          ORDER BY created_at, id LIMIT ?2 OFFSET ?3"
                     }
                 };
-                let (limit, offset) = bounds(page);
-                let rows: Vec<(u64, String)> = connection
-                    .all(list, params![user.as_str(), limit, offset], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let mut rows: Vec<(u64, String)> =
+                    connection
+                        .all(list, params![user.as_str(), limit, offset], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                if desc != page.desc {
+                    rows.reverse();
+                }
                 let item = |(runs, text): (u64, String)| Ok((doc::read(&text)?, runs));
-                Ok(Listed {
-                    total: owned::total(connection, &user, Owned::Tasks)?,
-                    items: rows.into_iter().map(item).collect::<Result<_, StoreError>>()?,
-                })
+                Ok(Listed { total, items: rows.into_iter().map(item).collect::<Result<_, StoreError>>()? })
             })
             .await
     }

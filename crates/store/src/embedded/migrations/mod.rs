@@ -14,6 +14,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0007_tasks.sql"),
     include_str!("0008_schedules.sql"),
     include_str!("0009_webhooks.sql"),
+    include_str!("0010_list_blocks.sql"),
+    include_str!("0011_dataset_notes.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.

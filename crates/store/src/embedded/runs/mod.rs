@@ -308,6 +308,7 @@ fn count(connection: &Connection, run: &Run, by: i64) -> Result<(), StoreError> 
          ON CONFLICT (user_id, actor_id, status) DO UPDATE SET n = n + ?4",
         params![run.user_id.as_str(), run.actor_id.as_str(), status_code(run.status), by],
     )?;
+    list::count(connection, run, by)?;
     tasks::count_run(connection, run, by)
 }
 
