@@ -197,11 +197,12 @@ pub(crate) async fn own_actor(app: &App, caller: &Caller, segment: &str) -> Resu
     Err(ApiError::new(crate::error::Problem::InsufficientPermissions, message))
 }
 
-/// The caller's task that a path segment means (`ID-3`): its id, its name with its owner's, or the bare name.
+/// The caller's task that a path segment means (`ID-3`): its id, its name with its owner's, or the bare name; if the caller's
+/// token has that right to it.
 ///
 /// # Errors
-/// `404` for those of others (`AUTH-5`), published ones too.
-pub(crate) async fn own_task(app: &App, caller: &Caller, segment: &str) -> Result<Arc<Task>, ApiError> {
+/// `404` for those of others (`AUTH-5`), published ones too; `403` if it is the token that is to blame.
+pub(crate) async fn own_task(app: &App, caller: &Caller, right: Right, segment: &str) -> Result<Arc<Task>, ApiError> {
     let tasks = &app.store().tasks;
     let found = match Reference::parse(segment)? {
         Reference::Id(id) => match tasks.get(&id).await? {
@@ -215,7 +216,21 @@ pub(crate) async fn own_task(app: &App, caller: &Caller, segment: &str) -> Resul
             None => None,
         },
     };
-    found.filter(|task| task.user_id == caller.user.id).ok_or_else(|| ApiError::not_found(Noun::Task))
+    let found = found.filter(|task| task.user_id == caller.user.id);
+    let task = found.ok_or_else(|| ApiError::not_found(Noun::Task))?;
+    check_kept(app, caller, right, Subject::from(&*task)).await?;
+    Ok(task)
+}
+
+/// Whether the caller's token has that right to a task, schedule or webhook of the caller's.
+///
+/// # Errors
+/// `403` if it has not.
+pub(crate) async fn check_kept(app: &App, caller: &Caller, right: Right, subject: Subject<'_>) -> Result<(), ApiError> {
+    match allows(app, Some(caller), right, subject).await? {
+        true => Ok(()),
+        false => Err(ApiError::token_is_limited()),
+    }
 }
 
 /// The caller's newest run of the Actor or task in the path, as `status` and `origin` in the query narrow it (`LAST-1`). What
@@ -231,7 +246,7 @@ pub(crate) async fn last_run(
 ) -> Result<Arc<Run>, ApiError> {
     let filter = last_run_filter(caller, params)?;
     let filter = match path.find("actorTaskId") {
-        Some(task) => RunFilter { task: Some(own_task(app, caller, task).await?.id), ..filter },
+        Some(task) => RunFilter { task: Some(own_task(app, caller, Right::Read, task).await?.id), ..filter },
         None => RunFilter { actor: Some(visible_actor(app, caller, path.get("actorId")).await?.id), ..filter },
     };
     let last = app.store().runs.last(filter).await?;

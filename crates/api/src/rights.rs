@@ -16,8 +16,8 @@ enum Need {
     Nothing,
     /// A right to the resource of the address, which is looked at where it is looked up.
     Resource,
-    /// The right to make storages of that kind.
-    Create(StorageKind),
+    /// The right to make things of that kind.
+    Create(ScopeKind),
     /// The right to see everything of that kind.
     List(ScopeKind),
     /// Everything that the user may.
@@ -48,7 +48,7 @@ fn need(method: &Method, template: &str) -> Need {
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
     if let Some(kind) = StorageKind::ALL.into_iter().find(|kind| kind.plural() == segments[0]) {
         return match (method, &segments[1..]) {
-            ("POST", []) => Need::Create(kind),
+            ("POST", []) => Need::Create(kind.into()),
             ("GET", []) => Need::List(kind.into()),
             (_, ["{storageId}", ..]) => Need::Resource,
             _ => Need::Everything,
@@ -56,8 +56,6 @@ fn need(method: &Method, template: &str) -> Need {
     }
     match (method, segments.as_slice()) {
         (_, ["browser-info"] | ["tools", _]) => Need::Nothing,
-        // A run may wait for its own end; anything else is refused where the condition is read.
-        ("POST", ["webhooks"]) => Need::Resource,
         ("GET", ["store"] | ["users", "me" | "{userId}"]) => Need::Nothing,
         ("GET", ["users", "me", "limits"] | ["users", "me", "usage", "monthly"]) => Need::List(ScopeKind::Account),
 
@@ -70,6 +68,18 @@ fn need(method: &Method, template: &str) -> Need {
         ("GET", ["actors", "{actorId}", "builds", ..] | ["actor-builds", "{buildId}", ..]) => Need::Resource,
         ("POST", ["actors", "{actorId}", "runs" | "validate-input"]) => Need::Resource,
         ("GET" | "POST", ["actors", "{actorId}", "run-sync" | "run-sync-get-dataset-items"]) => Need::Resource,
+
+        ("GET", ["actor-tasks"]) => Need::List(ScopeKind::Task),
+        ("POST", ["actor-tasks"]) => Need::Create(ScopeKind::Task),
+        ("GET", ["actors" | "actor-tasks", _, "webhooks"]) => Need::List(ScopeKind::Webhook),
+        (_, ["actor-tasks", "{actorTaskId}", ..]) => Need::Resource,
+        ("GET", ["schedules"]) => Need::List(ScopeKind::Schedule),
+        ("POST", ["schedules"]) => Need::Create(ScopeKind::Schedule),
+        (_, ["schedules", "{scheduleId}", ..]) => Need::Resource,
+        ("GET", ["webhooks" | "webhook-dispatches"]) => Need::List(ScopeKind::Webhook),
+        // A run may wait for its own end; anything else that is not allowed is refused where the condition is read.
+        ("POST", ["webhooks"]) => Need::Resource,
+        (_, ["webhooks", "{webhookId}", ..]) | ("GET", ["webhook-dispatches", _]) => Need::Resource,
 
         _ => Need::Everything,
     }

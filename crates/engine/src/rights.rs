@@ -12,9 +12,9 @@
 //! | new storages | make them |
 //! | Actors with limited permissions | start them, and become one of them |
 //!
-//! A token with a scope may do what its grants say, and everything with the storages that were made with it. Who may run an
-//! Actor may see and change its runs; who may read an Actor may see them, and the default storages of the runs that it may
-//! see. A run that was started with such a token and is to do no more than it has both limits, besides the rights to itself
+//! A token with a scope may do what its grants say, and everything with the storages, tasks, schedules and webhooks that were
+//! made with it. Who may run an Actor or a task may see and change its runs; who may read one may see them, and the default
+//! storages of the runs that it may see. A run that was started with such a token and is to do no more than it has both limits, besides the rights to itself
 //! and to its default storages that every run has.
 //!
 //! Whatever is open to everybody is open to all of them, too.
@@ -22,9 +22,10 @@
 use std::sync::Arc;
 
 use model::input_schema::{InputSchema, NamedResource};
+use model::schedule::Schedule;
 use model::{
     Actor, ActorId, GrantedStorage, MAX_GRANTED_STORAGES, Owner, PermissionLevel, Reference, Right, Run, ScopeKind,
-    Storage, StorageKind, TokenScope, UserId,
+    Storage, Task, TaskId, TokenId, TokenScope, UserId, Webhook,
 };
 use serde_json::{Map, Value};
 
@@ -39,6 +40,42 @@ pub enum Subject<'a> {
     Run(&'a Run),
     /// The Actor of that id, its versions and builds. That user is its owner.
     Actor(&'a UserId, &'a ActorId),
+    /// A task, schedule or webhook.
+    Kept(Kept<'a>),
+}
+
+/// A task, schedule or webhook, as far as rights are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// Which of them.
+    pub kind: ScopeKind,
+    /// Its owner.
+    pub owner: &'a UserId,
+    /// Its id.
+    pub id: &'a str,
+    /// The token of limited scope that made it.
+    pub made_by: Option<TokenId>,
+}
+
+impl<'a> From<&'a Task> for Subject<'a> {
+    fn from(task: &'a Task) -> Self {
+        let (owner, id) = (&task.user_id, task.id.as_str());
+        Self::Kept(Kept { kind: ScopeKind::Task, owner, id, made_by: task.token_id })
+    }
+}
+
+impl<'a> From<&'a Schedule> for Subject<'a> {
+    fn from(schedule: &'a Schedule) -> Self {
+        let (owner, id) = (&schedule.user_id, schedule.id.as_str());
+        Self::Kept(Kept { kind: ScopeKind::Schedule, owner, id, made_by: schedule.token_id })
+    }
+}
+
+impl<'a> From<&'a Webhook> for Subject<'a> {
+    fn from(webhook: &'a Webhook) -> Self {
+        let (owner, id) = (&webhook.user_id, webhook.id.as_str());
+        Self::Kept(Kept { kind: ScopeKind::Webhook, owner, id, made_by: webhook.token_id })
+    }
 }
 
 impl Subject<'_> {
@@ -47,6 +84,7 @@ impl Subject<'_> {
             Self::Storage(storage) => &storage.user_id,
             Self::Run(run) => &run.user_id,
             Self::Actor(owner, _) => owner,
+            Self::Kept(kept) => kept.owner,
         }
     }
 }
@@ -67,13 +105,20 @@ impl Caller {
         self.limited_run().is_none() && self.scope.as_ref().is_none_or(|own| own.scope.gives_all(kind, Right::Read))
     }
 
-    /// Whether the token may make storages of that kind.
-    pub fn may_create(&self, kind: StorageKind) -> bool {
-        self.scope.as_ref().is_none_or(|own| own.scope.gives_all(kind.into(), Right::Create))
+    /// Whether the token may make things of that kind; a run with limited permissions may make storages only.
+    pub fn may_create(&self, kind: ScopeKind) -> bool {
+        let is_storage = matches!(kind, ScopeKind::Dataset | ScopeKind::KeyValueStore | ScopeKind::RequestQueue);
+        let has_limits = self.limited_run().is_some() && !is_storage;
+        !has_limits && self.scope.as_ref().is_none_or(|own| own.scope.gives_all(kind, Right::Create))
+    }
+
+    /// Whether the scope of the token, if it has one, includes reading what that Actor is and does, whosever it is.
+    pub fn may_read(&self, actor: &ActorId) -> bool {
+        self.scope.as_ref().is_none_or(|own| own.scope.gives(ScopeKind::Actor, actor.as_str(), Right::Read))
     }
 
     /// Whether the scope of the token, if it has one, includes runs of that Actor, whosever it is.
-    pub(crate) fn may_start(&self, actor: &Actor) -> bool {
+    pub fn may_start(&self, actor: &Actor) -> bool {
         self.scope.as_ref().is_none_or(|own| own.scope.gives(ScopeKind::Actor, actor.id.as_str(), Right::Run))
     }
 }
@@ -106,12 +151,18 @@ impl Engine {
         Ok(match subject {
             Subject::Storage(storage) => self.opens_storage(run, right, storage).await?,
             Subject::Run(other) => may_touch(run, other) && matches!(right, Right::Read | Right::Write),
-            Subject::Actor(..) => false,
+            Subject::Actor(..) | Subject::Kept(_) => false,
         })
     }
 
     async fn scope_allows(&self, own: &TokenScope, right: Right, subject: Subject<'_>) -> Result<bool, EngineError> {
         let of_actor = |id: &ActorId, right| own.scope.gives(ScopeKind::Actor, id.as_str(), right);
+        // Who may run or read an Actor or a task may do so with its runs.
+        let of_run = |run: &Run, right: Right| {
+            let right = if right == Right::Read { right } else { Right::Run };
+            let of_task = |task: TaskId| own.scope.gives(ScopeKind::Task, task.as_str(), right);
+            of_actor(&run.actor_id, right) || run.task_id.is_some_and(of_task)
+        };
         Ok(match subject {
             Subject::Storage(storage) => {
                 if storage.token_id == Some(own.token)
@@ -121,9 +172,10 @@ impl Engine {
                 }
                 let Some(run) = storage.lives_with.filter(|_| right == Right::Read) else { return Ok(false) };
                 let run = self.inner.store.runs.get(&run).await?;
-                run.is_some_and(|run| of_actor(&run.actor_id, Right::Read))
+                run.is_some_and(|run| of_run(&run, Right::Read))
             }
-            Subject::Run(run) => of_actor(&run.actor_id, if right == Right::Read { right } else { Right::Run }),
+            Subject::Run(run) => of_run(run, right),
+            Subject::Kept(kept) => kept.made_by == Some(own.token) || own.scope.gives(kept.kind, kept.id, right),
             Subject::Actor(_, id) => of_actor(id, right),
         })
     }
@@ -197,7 +249,7 @@ fn is_its_own(run: &Run, right: Right, subject: Subject<'_>) -> bool {
     match subject {
         Subject::Storage(storage) => storage.lives_with == Some(run.id),
         Subject::Run(other) => other.id == run.id && matches!(right, Right::Read | Right::Write),
-        Subject::Actor(..) => false,
+        Subject::Actor(..) | Subject::Kept(_) => false,
     }
 }
 

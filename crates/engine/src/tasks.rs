@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::input_schema::InputError;
-use model::{Actor, JsonObject, Run, Task};
+use model::{Actor, JsonObject, Right, Run, Task};
 use store::Noun;
 
 use crate::runs::{RunInput, StartRun};
@@ -19,6 +19,7 @@ impl Engine {
     /// [`start_run`](Self::start_run).
     pub async fn start_task(&self, caller: &Caller, task: &Task, start: StartRun) -> Result<Arc<Run>, EngineError> {
         let actor = self.actor_of(task).await?;
+        self.check_may_run(caller, task).await?;
         let start = StartRun {
             given: start.given.or(RunOptionsGiven::from(task.options.clone())),
             input: merged(task.input.as_ref(), start.input)?,
@@ -26,6 +27,14 @@ impl Engine {
             ..start
         };
         self.start_run(caller, &actor, start).await
+    }
+
+    /// Whoever may run a task need not have any right to its Actor.
+    pub(crate) async fn check_may_run(&self, caller: &Caller, task: &Task) -> Result<(), EngineError> {
+        match self.allows(caller, Right::Run, task.into()).await? {
+            true => Ok(()),
+            false => Err(EngineError::TokenMayNotStart),
+        }
     }
 
     /// The task as it is kept: with the secrets of its input encrypted (`INP-24`), as far as the build that it names tells which

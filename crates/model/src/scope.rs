@@ -19,12 +19,27 @@ pub enum ScopeKind {
     RequestQueue,
     /// Actors with their builds and runs.
     Actor,
+    /// Tasks with their runs.
+    Task,
+    /// Schedules with their logs.
+    Schedule,
+    /// Webhooks with their dispatches.
+    Webhook,
     /// The account: its limits, its usage and its private profile.
     Account,
 }
 
 impl ScopeKind {
-    const ALL: [Self; 5] = [Self::Dataset, Self::KeyValueStore, Self::RequestQueue, Self::Actor, Self::Account];
+    const ALL: [Self; 8] = [
+        Self::Dataset,
+        Self::KeyValueStore,
+        Self::RequestQueue,
+        Self::Actor,
+        Self::Task,
+        Self::Schedule,
+        Self::Webhook,
+        Self::Account,
+    ];
 
     fn word(self) -> &'static str {
         match self {
@@ -32,6 +47,9 @@ impl ScopeKind {
             Self::KeyValueStore => "key-value-store",
             Self::RequestQueue => "request-queue",
             Self::Actor => "actor",
+            Self::Task => "task",
+            Self::Schedule => "schedule",
+            Self::Webhook => "webhook",
             Self::Account => "account",
         }
     }
@@ -39,7 +57,10 @@ impl ScopeKind {
     /// The rights that can be given to things of this kind. Nobody but the user may make or change Actors.
     fn rights(self) -> &'static [Right] {
         match self {
-            Self::Dataset | Self::KeyValueStore | Self::RequestQueue => &[Right::Read, Right::Write, Right::Create],
+            Self::Dataset | Self::KeyValueStore | Self::RequestQueue | Self::Schedule | Self::Webhook => {
+                &[Right::Read, Right::Write, Right::Create]
+            }
+            Self::Task => &[Right::Read, Right::Write, Right::Run, Right::Create],
             Self::Actor => &[Right::Read, Right::Run],
             Self::Account => &[Right::Read],
         }
@@ -210,6 +231,9 @@ mod tests {
             "request-queue=create",
             "actor=run",
             "actor/abc=read,run",
+            "task/abc=write,run",
+            "schedule=read,create",
+            "webhook/abc=write",
             "account=read",
         ] {
             assert_eq!(text.parse::<Grant>().unwrap().to_string(), text);
@@ -222,6 +246,8 @@ mod tests {
             ("dataset=read,run", "\"run\" is no right"),
             ("actor=write", "there are read, run"),
             ("actor=create", "there are read, run"),
+            ("schedule=run", "there are read, write, create"),
+            ("task/abc=create", "cannot be created"),
             ("dataset/abc=create", "cannot be created"),
             ("account/abc=read", "has no id"),
         ] {

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::webhook_template::{HeadersTemplate, Template, TemplateError};
-use crate::{ActorId, Build, BuildId, DispatchId, JobStatus, Run, RunId, TaskId, Timestamp, UserId, WebhookId};
+use crate::{
+    ActorId, Build, BuildId, DispatchId, JobStatus, Run, RunId, TaskId, Timestamp, TokenId, UserId, WebhookId,
+};
 
 /// Longest payload or headers template, in bytes.
 pub const MAX_WEBHOOK_TEMPLATE: usize = 64 << 10;
@@ -152,6 +154,9 @@ pub struct Webhook {
     pub idempotency_key: Option<String>,
     /// All the rest.
     pub settings: WebhookSettings,
+    /// The token of limited scope that made it, which may do everything with it (`AUTH-19`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<TokenId>,
 }
 
 /// What a webhook waits for, and what it sends where.

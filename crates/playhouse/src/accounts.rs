@@ -155,16 +155,22 @@ fn looks_like_email(text: &str) -> bool {
 async fn grant(engine: &Engine, user: &User, text: &str) -> anyhow::Result<Grant> {
     let mut grant: Grant = text.parse()?;
     let store = engine.store();
-    let storage = match grant.kind {
-        ScopeKind::Dataset => Some(StorageKind::Dataset),
-        ScopeKind::KeyValueStore => Some(StorageKind::KeyValueStore),
-        ScopeKind::RequestQueue => Some(StorageKind::RequestQueue),
-        ScopeKind::Actor | ScopeKind::Account => None,
-    };
     if let Some(named) = &grant.id {
-        let id = match storage {
-            Some(kind) => store.storages.find(&user.id, kind, named).await?.map(|found| found.id.to_string()),
-            None => store.actors.find(&user.id, named).await?.map(|found| found.id.to_string()),
+        let storage = async |kind| {
+            let found = store.storages.find(&user.id, kind, named).await?;
+            anyhow::Ok(found.map(|found| found.id.to_string()))
+        };
+        let id = match grant.kind {
+            ScopeKind::Dataset => storage(StorageKind::Dataset).await?,
+            ScopeKind::KeyValueStore => storage(StorageKind::KeyValueStore).await?,
+            ScopeKind::RequestQueue => storage(StorageKind::RequestQueue).await?,
+            ScopeKind::Actor => store.actors.find(&user.id, named).await?.map(|found| found.id.to_string()),
+            ScopeKind::Task => store.tasks.find(&user.id, named).await?.map(|found| found.id.to_string()),
+            ScopeKind::Schedule => {
+                store.schedules.find(&user.id, named).await?.map(|found| found.schedule.id.to_string())
+            }
+            // Neither has a name.
+            ScopeKind::Webhook | ScopeKind::Account => None,
         };
         let id = id.or_else(|| ActorId::parse(named).map(|id| id.to_string()));
         let id = id.with_context(|| format!("{text}: {} has nothing of that name, and it is no id", user.username))?;

@@ -1,7 +1,7 @@
 //! Lists of runs (`LIST-7` to `LIST-9`).
 
 use axum::extract::State;
-use model::{JobStatus, Page};
+use model::{JobStatus, Page, Right};
 use store::RunFilter;
 
 use crate::access;
@@ -56,7 +56,7 @@ pub(super) async fn of_task(
     path: PathParams,
     Query(list): Query<ListParams>,
 ) -> Answer {
-    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let task = access::own_task(&app, &caller, Right::Read, path.get("actorTaskId")).await?;
     let filter = RunFilter { user: Some(caller.user.id), task: Some(task.id), ..list.filter };
     answer(&app, filter, list.page).await
 }

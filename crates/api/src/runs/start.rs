@@ -8,7 +8,7 @@ use engine::{Asked, Caller, RunInput, RunOptionsGiven, StartRun};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use model::{Actor, Origin, PermissionLevel, Run, Task};
+use model::{Actor, Origin, PermissionLevel, Right, Run, Task};
 
 use super::{show, webhooks};
 use crate::access;
@@ -97,7 +97,7 @@ impl FromRequestParts<App> for Asking {
         let start = StartParams::from_params(&Params::of(&parts.uri))?;
         let path = PathParams::from_request_parts(parts, app).await?;
         let target = match path.find("actorTaskId") {
-            Some(task) => Target::Task(access::own_task(app, &caller, task).await?),
+            Some(task) => Target::Task(access::own_task(app, &caller, Right::Run, task).await?),
             None => Target::Actor(access::visible_actor(app, &caller, path.get("actorId")).await?),
         };
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -1,12 +1,13 @@
 //! What of a schedule can be given and changed (`SCH-1`, `SCH-5`, `SCH-6`).
 
-use engine::Caller;
+use engine::{Caller, Subject};
 use model::schedule::{MAX_ACTIONS_OF_KIND, Schedule, ScheduleAction, ScheduleTarget, ScheduledInput};
-use model::{ActorId, GivenOptions, JsonObject, Random, ScheduleActionId, ScheduleId, TaskId, Timestamp, UserId};
+use model::{ActorId, GivenOptions, JsonObject, Random, Right, ScheduleActionId, ScheduleId, TaskId, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::Noun;
 
+use crate::access;
 use crate::app::App;
 use crate::error::{ApiError, Problem};
 use crate::wire::{Given, OptionsGiven, check_name, given, set_text};
@@ -63,7 +64,8 @@ impl ScheduleGiven {
     /// Checks the actions, if any are given, and encrypts the secrets of their inputs (`INP-24`).
     ///
     /// # Errors
-    /// `400` for one that is malformed, one too many, or one of an Actor or task that the caller cannot see (`SCH-13`).
+    /// `400` for one that is malformed, one too many, or one of an Actor or task that the caller cannot see (`SCH-13`); `403` for
+    /// one that the caller's token could not start itself.
     pub(super) async fn check_actions(&mut self, app: &App, caller: &Caller) -> Result<(), ApiError> {
         let (mut actors, mut tasks) = (0, 0);
         for action in self.actions.iter_mut().flatten() {
@@ -72,16 +74,18 @@ impl ScheduleGiven {
                 ScheduleTarget::RunActor { actor_id, .. } => {
                     actors += 1;
                     let actor = app.store().actors.get(actor_id).await?;
-                    if !actor.is_some_and(|actor| actor.is_public || actor.user_id == caller.user.id) {
-                        return Err(no_actor(actor_id.as_str()));
+                    let visible = actor.filter(|actor| actor.is_public || actor.user_id == caller.user.id);
+                    let actor = visible.ok_or_else(|| no_actor(actor_id.as_str()))?;
+                    if !caller.may_start(&actor) {
+                        return Err(ApiError::token_is_limited());
                     }
                 }
                 ScheduleTarget::RunActorTask { actor_task_id } => {
                     tasks += 1;
                     let task = app.store().tasks.get(actor_task_id).await?;
-                    if task.is_none_or(|task| task.user_id != caller.user.id) {
-                        return Err(no_task(actor_task_id.as_str()));
-                    }
+                    let own = task.filter(|task| task.user_id == caller.user.id);
+                    let task = own.ok_or_else(|| no_task(actor_task_id.as_str()))?;
+                    access::check_kept(app, caller, Right::Run, Subject::from(&*task)).await?;
                 }
             }
             if actors > MAX_ACTIONS_OF_KIND || tasks > MAX_ACTIONS_OF_KIND {
@@ -97,14 +101,14 @@ impl ScheduleGiven {
     ///
     /// # Errors
     /// `400` for a value that breaks a rule.
-    pub(super) fn create(&self, id: ScheduleId, user_id: UserId, app: &App) -> Result<Schedule, ApiError> {
+    pub(super) fn create(&self, id: ScheduleId, caller: &Caller, app: &App) -> Result<Schedule, ApiError> {
         if self.cron_expression.is_none() {
             return Err(ApiError::new(Problem::CronExpressionInvalid, "\"cronExpression\" is required"));
         }
         let now = app.now();
         let bare = Schedule {
             id,
-            user_id,
+            user_id: caller.user.id,
             name: format!("schedule-{id}"),
             title: None,
             description: None,
@@ -114,6 +118,7 @@ impl ScheduleGiven {
             timezone: "UTC".to_owned(),
             notify_by_email: false,
             actions: Vec::new(),
+            token_id: caller.scope.as_ref().map(|own| own.token),
             created_at: now,
             modified_at: now,
         };

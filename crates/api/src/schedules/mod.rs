@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use engine::{Caller, EngineError};
+use engine::{Caller, EngineError, Subject};
 use model::schedule::Schedule;
-use model::{Listed, Page, Reference, ScheduleId};
+use model::{Listed, Page, Reference, Right, ScheduleId};
 use parking_lot::Mutex;
 use store::{KeptSchedule, Noun, StoreError};
 
@@ -38,7 +38,7 @@ async fn list(State(app): State<App>, Auth(caller): Auth, Query(page): Query<Pag
 /// `POST /v2/schedules`.
 async fn create(State(app): State<App>, Auth(caller): Auth, Json(mut given): Json<ScheduleGiven>) -> Answer {
     given.check_actions(&app, &caller).await?;
-    let schedule = given.create(ScheduleId::random(app.engine().random()), caller.user.id, &app)?;
+    let schedule = given.create(ScheduleId::random(app.engine().random()), &caller, &app)?;
     let name = schedule.name.clone();
     let kept = app.engine().create_schedule(schedule).await.map_err(|error| name_taken(error, &name))?;
     let location = app.public_url(&format!("schedules/{}", kept.schedule.id));
@@ -46,7 +46,7 @@ async fn create(State(app): State<App>, Auth(caller): Auth, Json(mut given): Jso
 }
 
 async fn show(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    Ok(wire::ok(&ScheduleBody::new(&own(&app, &caller, &path).await?)))
+    Ok(wire::ok(&ScheduleBody::new(&own(&app, &caller, Right::Read, &path).await?)))
 }
 
 /// `PUT /v2/schedules/{scheduleId}`: actions are replaced together, the rest field by field (`SCH-6`).
@@ -56,7 +56,7 @@ async fn update(
     path: PathParams,
     JsonOrDefault(mut given): JsonOrDefault<ScheduleGiven>,
 ) -> Answer {
-    let id = own(&app, &caller, &path).await?.schedule.id;
+    let id = own(&app, &caller, Right::Write, &path).await?.schedule.id;
     given.check_actions(&app, &caller).await?;
     let refusal = Arc::new(Mutex::new(None));
     let (refused, engine_app) = (refusal.clone(), app.clone());
@@ -80,22 +80,22 @@ async fn update(
 
 /// `DELETE /v2/schedules/{scheduleId}`; what it has started goes on.
 async fn delete(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let kept = own(&app, &caller, &path).await?;
+    let kept = own(&app, &caller, Right::Manage, &path).await?;
     app.store().schedules.delete(&kept.schedule.id).await?;
     Ok(wire::no_content())
 }
 
 /// `GET …/log`: a bare array in the envelope (`SCH-11`, `LIST-5`).
 async fn log(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let kept = own(&app, &caller, &path).await?;
+    let kept = own(&app, &caller, Right::Read, &path).await?;
     Ok(wire::ok(&app.store().schedules.log(&kept.schedule.id).await?))
 }
 
-/// The caller's schedule that the path means: by id, or by name as tasks are (`ID-7`).
+/// The caller's schedule that the path means: by id, or by name as tasks are (`ID-7`); if the caller's token has that right to it.
 ///
 /// # Errors
-/// `404` for those of others (`AUTH-5`).
-async fn own(app: &App, caller: &Caller, path: &PathParams) -> Result<KeptSchedule, ApiError> {
+/// `404` for those of others (`AUTH-5`); `403` if it is the token that is to blame.
+async fn own(app: &App, caller: &Caller, right: Right, path: &PathParams) -> Result<KeptSchedule, ApiError> {
     let (schedules, segment) = (&app.store().schedules, path.get("scheduleId"));
     let found = match Reference::parse(segment)? {
         Reference::Id(id) => schedules.get(&id).await?,
@@ -106,7 +106,9 @@ async fn own(app: &App, caller: &Caller, path: &PathParams) -> Result<KeptSchedu
         },
     };
     let found = found.filter(|kept| kept.schedule.user_id == caller.user.id);
-    found.ok_or_else(|| ApiError::not_found(Noun::Schedule))
+    let kept = found.ok_or_else(|| ApiError::not_found(Noun::Schedule))?;
+    access::check_kept(app, caller, right, Subject::from(&*kept.schedule)).await?;
+    Ok(kept)
 }
 
 fn name_taken(error: EngineError, name: &str) -> ApiError {

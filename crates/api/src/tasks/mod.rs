@@ -11,9 +11,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use engine::Caller;
+use engine::{Caller, EngineError};
 use http::StatusCode;
-use model::{ActorId, JsonObject, Listed, Page, Task, TaskId};
+use model::{ActorId, JsonObject, Listed, Page, Right, Task, TaskId};
 use store::{Noun, StoreError};
 
 use crate::app::App;
@@ -57,9 +57,14 @@ async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<Ta
     let actor = access::visible_actor(&app, &caller, &actor).await?;
     let (id, now) = (TaskId::random(app.engine().random()), app.now());
     let name = given.name().map_or_else(|| format!("task-{id}"), str::to_owned);
-    let bare = Task::new(id, caller.user.id, actor.id, &name, now);
+    // What a token makes it may run.
+    if !caller.may_start(&actor) {
+        return Err(ApiError::token_is_limited());
+    }
+    let token_id = caller.scope.as_ref().map(|own| own.token);
+    let bare = Task { token_id, ..Task::new(id, caller.user.id, actor.id, &name, now) };
     let task = given.apply(&bare, now)?;
-    publishing::check(&app, &bare, &task).await?;
+    publishing::check(&app, &caller, &bare, &task).await?;
     let task = match app.store().tasks.create(app.engine().seal_task(task).await?).await {
         Err(StoreError::NameTaken) => return Err(name_taken(&name)),
         created => created?,
@@ -70,7 +75,7 @@ async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<Ta
 }
 
 async fn show(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let task = access::own_task(&app, &caller, Right::Read, path.get("actorTaskId")).await?;
     answer(&app, &caller, &task, StatusCode::OK).await
 }
 
@@ -81,23 +86,23 @@ async fn update(
     path: PathParams,
     JsonOrDefault(given): JsonOrDefault<TaskGiven>,
 ) -> Answer {
-    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let task = access::own_task(&app, &caller, Right::Write, path.get("actorTaskId")).await?;
     let now = app.now();
-    publishing::check(&app, &task, &given.apply(&task, now)?).await?;
+    publishing::check(&app, &caller, &task, &given.apply(&task, now)?).await?;
     let task = change(&app, &task.id, move |task| given.apply(task, now)).await?;
     answer(&app, &caller, &task, StatusCode::OK).await
 }
 
 /// `DELETE /v2/actor-tasks/{actorTaskId}`; its runs stay.
 async fn delete(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let task = access::own_task(&app, &caller, Right::Manage, path.get("actorTaskId")).await?;
     app.store().tasks.delete(&task.id).await?;
     Ok(wire::no_content())
 }
 
 /// `GET …/input`, answered without an envelope (`TASK-3`).
 async fn show_input(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let task = access::own_task(&app, &caller, Right::Read, path.get("actorTaskId")).await?;
     Ok(answer_input(&task))
 }
 
@@ -108,7 +113,7 @@ async fn update_input(
     path: PathParams,
     WholeBody(body): WholeBody,
 ) -> Answer {
-    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let task = access::own_task(&app, &caller, Right::Write, path.get("actorTaskId")).await?;
     let given = match body.trim_ascii() {
         b"" => None,
         text => JsonObject::parse(text)?,
@@ -156,11 +161,14 @@ async fn change(
 }
 
 /// The answer that shows a whole task to its owner.
-async fn answer(app: &App, caller: &Caller, task: &Task, status: StatusCode) -> Result<Response, ApiError> {
+async fn answer(app: &App, caller: &Caller, task: &Arc<Task>, status: StatusCode) -> Result<Response, ApiError> {
     let runs = app.store().tasks.total_runs(&task.id).await?;
-    let actor = actor_names(app, &task.actor_id).await?;
-    let names = TaskNames { username: caller.user.username.clone(), actor };
-    Ok(wire::data(status, &TaskBody::new(task, runs, names)))
+    let names = TaskNames { username: caller.user.username.clone(), actor: actor_names(app, &task.actor_id).await? };
+    let actor = match app.engine().actor_of(task).await {
+        Err(EngineError::NotFound(_)) => None,
+        found => Some(found?),
+    };
+    Ok(wire::data(status, &TaskBody::new(task, actor, runs, names, app.engine_config())))
 }
 
 fn answer_input(task: &Task) -> Response {

@@ -1,5 +1,6 @@
 //! Whether a task may get the public page that it asks for (`TASK-10`, `TASK-11`).
 
+use engine::Caller;
 use model::actor_json::ActorDefinition;
 use model::input_schema::InputSchema;
 use model::{Build, PublicConfig, Task};
@@ -15,13 +16,16 @@ use crate::error::{ApiError, Problem};
 /// # Errors
 /// `403` if the Actor is another user's, which is looked at first; `400` for what the Actor does not have and for a page that
 /// is not complete.
-pub(super) async fn check(app: &App, old: &Task, new: &Task) -> Result<(), ApiError> {
+pub(super) async fn check(app: &App, caller: &Caller, old: &Task, new: &Task) -> Result<(), ApiError> {
     let publishes = new.is_public() && !old.is_public();
     let edits = content(new) != content(old);
     if !publishes && !edits {
         return Ok(());
     }
     let actor = app.store().actors.get(&new.actor_id).await?.ok_or_else(|| ApiError::not_found(Noun::Actor))?;
+    if caller.is_limited() {
+        return Err(ApiError::token_is_limited());
+    }
     if actor.user_id != new.user_id {
         let message = "Insufficient permissions for the Actor of the task: only its owner may publish its tasks";
         return Err(ApiError::new(Problem::InsufficientPermissions, message));

@@ -1,10 +1,12 @@
 //! What was sent for webhooks (`WH-15`).
 
 use axum::extract::State;
-use model::{DispatchId, Page};
+use engine::{Kept, Subject};
+use model::{DispatchId, Page, Right, ScopeKind};
 use store::{DispatchFilter, Noun};
 
 use super::located;
+use crate::access;
 use crate::app::App;
 use crate::error::{Answer, ApiError};
 use crate::extract::{Auth, PathParams, Query};
@@ -22,7 +24,7 @@ pub(super) async fn of_webhook(
     path: PathParams,
     Query(page): Query<Page>,
 ) -> Answer {
-    let (webhook, _) = located(&app, &caller, path.get("webhookId")).await?;
+    let (webhook, _) = located(&app, &caller, Right::Read, path.get("webhookId")).await?;
     list(&app, DispatchFilter::OfWebhook(webhook.id), page).await
 }
 
@@ -38,5 +40,13 @@ pub(super) async fn show(State(app): State<App>, Auth(caller): Auth, path: PathP
         None => None,
     };
     let dispatch = found.filter(|dispatch| dispatch.user_id == caller.user.id);
-    Ok(wire::ok(&DispatchBody::from(dispatch.ok_or_else(|| ApiError::not_found(Noun::Dispatch))?)))
+    let dispatch = dispatch.ok_or_else(|| ApiError::not_found(Noun::Dispatch))?;
+    if caller.is_limited() {
+        let (owner, id) = (&dispatch.user_id, dispatch.webhook_id.as_str());
+        let webhook = app.store().webhooks.get(&dispatch.webhook_id).await?;
+        let made_by = webhook.and_then(|(webhook, _)| webhook.token_id);
+        let of_webhook = Subject::Kept(Kept { kind: ScopeKind::Webhook, owner, id, made_by });
+        access::check_kept(&app, &caller, Right::Read, of_webhook).await?;
+    }
+    Ok(wire::ok(&DispatchBody::from(dispatch)))
 }

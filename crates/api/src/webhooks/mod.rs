@@ -8,9 +8,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
-use engine::Caller;
+use engine::{Caller, Subject};
 use http::StatusCode;
-use model::{Page, Webhook, WebhookCondition, WebhookId, WebhookStats};
+use model::{Page, Right, ScopeKind, Webhook, WebhookCondition, WebhookId, WebhookStats};
 use parking_lot::Mutex;
 use store::{Noun, WebhookFilter};
 
@@ -56,7 +56,7 @@ async fn list_of_task(
     path: PathParams,
     Query(page): Query<Page>,
 ) -> Answer {
-    let task = access::own_task(&app, &caller, path.get("actorTaskId")).await?;
+    let task = access::own_task(&app, &caller, Right::Read, path.get("actorTaskId")).await?;
     list(&app, WebhookFilter::OfTask(caller.user.id, task.id), page).await
 }
 
@@ -70,12 +70,10 @@ async fn list(app: &App, filter: WebhookFilter, page: Page) -> Answer {
 async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<WebhookGiven>) -> Answer {
     let settings = given.settings(app.engine(), &caller)?;
     let condition = given.condition()?.ok_or_else(|| ApiError::invalid_request("\"condition\" is required"))?;
-    if caller.is_limited() && !is_own(&caller, &condition) {
-        return Err(ApiError::token_is_limited());
-    }
-    let now = app.now();
+    check_condition(&app, &caller, &condition, caller.may_create(ScopeKind::Webhook)).await?;
+    let (id, now) = (WebhookId::random(app.engine().random()), app.now());
     let webhook = Webhook {
-        id: WebhookId::random(app.engine().random()),
+        id,
         user_id: caller.user.id,
         created_at: now,
         modified_at: now,
@@ -83,11 +81,49 @@ async fn create(State(app): State<App>, Auth(caller): Auth, Json(given): Json<We
         condition,
         idempotency_key: given.idempotency_key()?,
         settings,
+        token_id: caller.scope.as_ref().map(|own| own.token),
     };
     let created = app.store().webhooks.create(webhook).await?;
-    let (webhook, stats) = located(&app, &caller, created.id.as_str()).await?;
+    let (webhook, stats) = find(&app, &caller, created.id.as_str()).await?;
+    // Another one may have that key already, and not be for this token.
+    if created.id != id && !is_own(&caller, &webhook.condition) {
+        access::check_kept(&app, &caller, Right::Read, Subject::from(&*webhook)).await?;
+    }
     let location = app.public_url(&format!("webhooks/{}", webhook.id));
     Ok(wire::created(&location, &WebhookBody::new(&webhook, stats)))
+}
+
+/// Whether the caller's token may be told of what a webhook waits for: it may see that, or it is about its own run (`WH-4`).
+///
+/// # Errors
+/// `403` if it may not.
+async fn check_condition(
+    app: &App,
+    caller: &Caller,
+    condition: &WebhookCondition,
+    may_make: bool,
+) -> Result<(), ApiError> {
+    if !caller.is_limited() || is_own(caller, condition) {
+        return Ok(());
+    }
+    let WebhookCondition { actor_id, actor_task_id, actor_run_id } = condition;
+    let mut may_see =
+        may_make && caller.limited_run().is_none() && actor_id.is_none_or(|actor| caller.may_read(&actor));
+    if let Some(task) = actor_task_id {
+        let task = app.store().tasks.get(task).await?;
+        may_see &= match &task {
+            Some(task) => access::allows(app, Some(caller), Right::Read, Subject::from(&**task)).await?,
+            None => false,
+        };
+    }
+    if let Some(run) = actor_run_id {
+        let run = app.store().runs.get(run).await?;
+        may_see &= match &run {
+            Some(run) => access::allows(app, Some(caller), Right::Read, Subject::Run(run)).await?,
+            None => false,
+        };
+    }
+    if may_see { Ok(()) } else { Err(ApiError::token_is_limited()) }
 }
 
 /// Whether a webhook is for the very run that calls, which a limited token may ask for, too (`WH-4`).
@@ -96,7 +132,7 @@ fn is_own(caller: &Caller, condition: &WebhookCondition) -> bool {
 }
 
 async fn show(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let (webhook, stats) = located(&app, &caller, path.get("webhookId")).await?;
+    let (webhook, stats) = located(&app, &caller, Right::Read, path.get("webhookId")).await?;
     Ok(wire::ok(&WebhookBody::new(&webhook, stats)))
 }
 
@@ -107,12 +143,16 @@ async fn update(
     path: PathParams,
     JsonOrDefault(given): JsonOrDefault<WebhookGiven>,
 ) -> Answer {
-    let (webhook, _) = located(&app, &caller, path.get("webhookId")).await?;
+    let (webhook, _) = located(&app, &caller, Right::Write, path.get("webhookId")).await?;
     let (condition, now, engine) = (given.condition()?, app.now(), app.engine().clone());
+    check_condition(&app, &caller, &condition.unwrap_or(webhook.condition), true).await?;
+    let is_limited = caller.is_limited();
     let refusal = Arc::new(Mutex::new(None));
     let refused = refusal.clone();
     let change = move |webhook: &mut Webhook| match given.settings_over(&webhook.settings, &engine) {
-        Ok(settings) => {
+        Ok(mut settings) => {
+            // Whoever says where it goes must not get more there than they have.
+            settings.is_limited |= is_limited;
             let changed = Webhook {
                 settings,
                 condition: condition.unwrap_or(webhook.condition),
@@ -132,28 +172,34 @@ async fn update(
     if let Some(refusal) = refusal.lock().take() {
         return Err(refusal);
     }
-    let (webhook, stats) = located(&app, &caller, webhook.id.as_str()).await?;
+    let (webhook, stats) = find(&app, &caller, webhook.id.as_str()).await?;
     Ok(wire::ok(&WebhookBody::new(&webhook, stats)))
 }
 
 async fn delete(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let (webhook, _) = located(&app, &caller, path.get("webhookId")).await?;
+    let (webhook, _) = located(&app, &caller, Right::Manage, path.get("webhookId")).await?;
     app.store().webhooks.delete(&webhook.id).await?;
     Ok(wire::no_content())
 }
 
 /// `POST …/test`: a dispatch that is on its way (`WH-16`).
 async fn test(State(app): State<App>, Auth(caller): Auth, path: PathParams) -> Answer {
-    let (webhook, _) = located(&app, &caller, path.get("webhookId")).await?;
+    let (webhook, _) = located(&app, &caller, Right::Write, path.get("webhookId")).await?;
     let dispatch = app.store().webhooks.test(&webhook.id).await?;
     Ok(wire::data(StatusCode::CREATED, &DispatchBody::from(dispatch)))
 }
 
-/// The caller's webhook with that id.
+/// The caller's webhook with that id, if the caller's token has that right to it.
 ///
 /// # Errors
-/// `404` for those of others, too (`AUTH-5`).
-async fn located(app: &App, caller: &Caller, id: &str) -> Result<(Arc<Webhook>, WebhookStats), ApiError> {
+/// `404` for those of others, too (`AUTH-5`); `403` if it is the token that is to blame.
+async fn located(app: &App, caller: &Caller, right: Right, id: &str) -> Result<(Arc<Webhook>, WebhookStats), ApiError> {
+    let (webhook, stats) = find(app, caller, id).await?;
+    access::check_kept(app, caller, right, Subject::from(&*webhook)).await?;
+    Ok((webhook, stats))
+}
+
+async fn find(app: &App, caller: &Caller, id: &str) -> Result<(Arc<Webhook>, WebhookStats), ApiError> {
     let found = match WebhookId::parse(id) {
         Some(id) => app.store().webhooks.get(&id).await?,
         None => None,

@@ -26,7 +26,7 @@ pub(crate) use self::figures::{Sample, Samples, compute_units};
 pub(crate) use self::launch::limits;
 pub(crate) use self::live::{LiveRun, job_of};
 pub use self::options::RunOptionsGiven;
-pub(crate) use self::start::may_start;
 pub use self::start::{AdHocWebhook, Asked, RunInput, StartRun};
+pub(crate) use self::start::{may_start, permission_level};
 pub(crate) use self::supervise::TakenUp;
 pub use self::update::RunUpdate;

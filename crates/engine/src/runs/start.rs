@@ -29,7 +29,7 @@ pub struct StartRun {
     pub input: Option<RunInput>,
     /// Who asked, and from where.
     pub asked: Asked,
-    /// The task it is started from.
+    /// The task it is started from, by [`Engine::start_task`] only.
     pub task: Option<TaskId>,
     /// The invocation of a schedule that starts it.
     pub scheduled: Option<Scheduled>,
@@ -91,7 +91,11 @@ impl Engine {
     /// started it before. No run is made then.
     pub async fn start_run(&self, caller: &Caller, actor: &Actor, start: StartRun) -> Result<Arc<Run>, EngineError> {
         let now = self.now();
-        let permission_level = may_start(caller, actor, start.force_permission_level)?;
+        let permission_level = match start.task {
+            // Whether the caller may run the task, its start has found out.
+            Some(_) => permission_level(caller, actor, start.force_permission_level)?,
+            None => may_start(caller, actor, start.force_permission_level)?,
+        };
         let is_limited = permission_level == PermissionLevel::LimitedPermissions;
         let pricing = PricingInfo::in_force(&actor.pricing_infos, now).map(charge::snapshot);
         let mut options = start.given.resolve(actor, pricing.as_ref())?;
@@ -182,12 +186,22 @@ pub(crate) fn may_start(
     actor: &Actor,
     forced: Option<PermissionLevel>,
 ) -> Result<PermissionLevel, EngineError> {
+    let level = permission_level(caller, actor, forced)?;
+    if !caller.may_start(actor) {
+        return Err(EngineError::TokenMayNotStart);
+    }
+    Ok(level)
+}
+
+/// The permission level of a run of `actor`, if a run that starts it may give that.
+pub(crate) fn permission_level(
+    caller: &Caller,
+    actor: &Actor,
+    forced: Option<PermissionLevel>,
+) -> Result<PermissionLevel, EngineError> {
     let level = forced.or(actor.default_run_options.force_permission_level).unwrap_or(actor.actor_permission_level);
     if caller.limited_run().is_some() && level != PermissionLevel::LimitedPermissions {
         return Err(EngineError::StartNeedsPermissions);
-    }
-    if !caller.may_start(actor) {
-        return Err(EngineError::TokenMayNotStart);
     }
     Ok(level)
 }
@@ -246,6 +260,7 @@ impl Maker<'_> {
             condition: WebhookCondition { actor_run_id: Some(self.run), ..WebhookCondition::default() },
             idempotency_key,
             settings,
+            token_id: None,
         }
     }
 

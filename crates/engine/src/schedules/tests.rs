@@ -33,6 +33,7 @@ impl TestEngine {
             timezone: "UTC".to_owned(),
             notify_by_email: false,
             actions: targets.into_iter().map(action).collect(),
+            token_id: None,
             created_at: now,
             modified_at: now,
         }

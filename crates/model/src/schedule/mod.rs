@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, GivenOptions, JsonObject, RunId, ScheduleActionId, ScheduleId, TaskId, Timestamp, UserId};
+use crate::{
+    ActorId, GivenOptions, JsonObject, RunId, ScheduleActionId, ScheduleId, TaskId, Timestamp, TokenId, UserId,
+};
 
 pub use self::cron::{Cron, CronError};
 pub use self::missed::{Invocation, MissedTicks, Watch, decide};
@@ -49,6 +51,9 @@ pub struct Schedule {
     /// What it starts.
     #[serde(default)]
     pub actions: Vec<ScheduleAction>,
+    /// The token of limited scope that made it, which may do everything with it (`AUTH-19`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<TokenId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Last change of its content; never by invocations.
@@ -186,6 +191,7 @@ mod tests {
             timezone: "UTC".to_owned(),
             notify_by_email: false,
             actions: vec![],
+            token_id: None,
             created_at: now,
             modified_at: now,
         };

@@ -25,6 +25,7 @@ fn schedule(name: &str, millis: i64) -> Schedule {
         timezone: "UTC".to_owned(),
         notify_by_email: false,
         actions: vec![],
+        token_id: None,
         created_at: at(millis),
         modified_at: at(millis),
     }

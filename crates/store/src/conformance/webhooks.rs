@@ -35,6 +35,7 @@ fn webhook_to(url: &str, condition: WebhookCondition, events: &[WebhookEvent]) -
         is_ad_hoc: false,
         condition,
         idempotency_key: None,
+        token_id: None,
         settings: WebhookSettings {
             event_types: events.to_vec(),
             request_url: url.to_owned(),

@@ -64,6 +64,7 @@ impl TestEngine {
             is_ad_hoc: false,
             condition: WebhookCondition { actor_id: Some(self.actor.id), ..WebhookCondition::default() },
             idempotency_key: None,
+            token_id: None,
             settings,
         };
         self.store().webhooks.create(webhook).await.unwrap().id
