@@ -216,6 +216,32 @@ async fn a_segment_is_a_file_that_any_zstd_reads() {
 }
 
 #[tokio::test]
+async fn a_page_beside_one_that_was_read_lately_needs_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(StoppedClock::default());
+    let store = open(dir.path(), &clock).await;
+    let id = given(&store, StorageKind::Dataset).await;
+    let expected: Vec<String> = (0..4300).map(|n| format!("{{\"n\":{n},\"t\":\"{}\"}}", "y".repeat(1000))).collect();
+    for item in &expected {
+        store.datasets.append(&id, items(item)).await.unwrap();
+    }
+    store.upkeep.run().await.unwrap();
+    let page = async |offset, limit, desc| {
+        let read = store.datasets.read(&id, Window { offset, limit: Some(limit), desc }).await?;
+        read.chunks.map_ok(|chunk| chunk.lines.to_vec()).try_concat().await
+    };
+    let of = |range: std::ops::Range<usize>| (expected[range].join("\n") + "\n").into_bytes();
+    assert!(page(1000, 1000, false).await.unwrap() == of(1000..2000));
+
+    std::fs::remove_dir_all(dir.path().join("objects")).unwrap();
+
+    assert!(page(1000, 1000, false).await.unwrap() == of(1000..2000));
+    assert!(page(1500, 1, true).await.is_err(), "item 2799 was not read");
+    assert!(page(4299 - 1234, 1, true).await.unwrap() == of(1234..1235));
+    assert!(page(4000, 10, false).await.is_err());
+}
+
+#[tokio::test]
 async fn nothing_is_left_of_deleted_storages() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(StoppedClock::default());

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,7 +152,7 @@ impl Objects {
     pub(super) async fn read<T, F>(&self, key: &str, range: Range<u64>, make: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&[u8]) -> io::Result<T> + Send + 'static,
+        F: FnOnce(Vec<u8>) -> io::Result<T> + Send + 'static,
     {
         let file = self.file(key);
         let read = move || read_file(&file, range, make);
@@ -166,7 +165,7 @@ impl Objects {
         &self,
         key: &str,
         range: Range<u64>,
-        make: impl FnOnce(&[u8]) -> io::Result<T>,
+        make: impl FnOnce(Vec<u8>) -> io::Result<T>,
     ) -> Result<T, StoreError> {
         Ok(read_file(&self.file(key), range, make).with_context(|| format!("cannot read object {key}"))?)
     }
@@ -315,10 +314,17 @@ pub(super) fn discard(tx: &WriteTx<'_>, key: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn read_file<T>(file: &Path, range: Range<u64>, make: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<T> {
-    let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
-    File::open(file)?.read_exact_at(&mut bytes, range.start)?;
-    make(&bytes)
+fn read_file<T>(file: &Path, range: Range<u64>, make: impl FnOnce(Vec<u8>) -> io::Result<T>) -> io::Result<T> {
+    let length = range.end - range.start;
+    let mut file = File::open(file)?;
+    file.seek(SeekFrom::Start(range.start))?;
+    // Into memory that nobody has filled with zeros before.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+    file.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    make(bytes)
 }
 
 pub(super) fn file_stream(file: File, range: Range<u64>) -> ByteStream {

@@ -9,11 +9,17 @@ use rusqlite::params;
 
 use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
+use super::pages::Pages;
 use super::{read, seal};
 use crate::{StoreError, Window};
 
 /// The field paths of some items of a dataset, sorted.
-pub(super) async fn columns(core: &Arc<Core>, k: i64, items: Range<u64>) -> Result<Vec<String>, StoreError> {
+pub(super) async fn columns(
+    core: &Arc<Core>,
+    pages: &Pages,
+    k: i64,
+    items: Range<u64>,
+) -> Result<Vec<String>, StoreError> {
     let counter = core.db.read(|connection| Counter::load(connection, k))?;
     let items = items.start..items.end.min(counter.items);
     let (mut columns, rest) = {
@@ -22,7 +28,7 @@ pub(super) async fn columns(core: &Arc<Core>, k: i64, items: Range<u64>) -> Resu
     };
     for part in rest {
         let window = Window { offset: part.start, limit: Some(part.end - part.start), desc: false };
-        let mut chunks = read::read(core.clone(), k, &counter, window).chunks;
+        let mut chunks = read::read(core.clone(), pages.clone(), k, &counter, window).chunks;
         while let Some(chunk) = chunks.next().await {
             let lines = chunk?.lines;
             let walk = move || {

@@ -8,6 +8,7 @@ mod append;
 mod chunk;
 mod columns;
 mod fields;
+mod pages;
 mod read;
 mod seal;
 mod segment;
@@ -37,11 +38,12 @@ const CACHED_FIELDS: usize = 256;
 pub(super) struct Datasets {
     core: Arc<Core>,
     fields: Cache<i64, Arc<fields::Known>>,
+    pages: pages::Pages,
 }
 
 impl Datasets {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, fields: Cache::new(CACHED_FIELDS) }
+        Self { core, fields: Cache::new(CACHED_FIELDS), pages: pages::Pages::new() }
     }
 
     fn key(&self, dataset: &StorageId) -> Result<i64, StoreError> {
@@ -62,7 +64,7 @@ impl DatasetStore for Datasets {
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
         let k = self.key(id)?;
         let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
-        Ok(read::read(self.core.clone(), k, &counter, window))
+        Ok(read::read(self.core.clone(), self.pages.clone(), k, &counter, window))
     }
 
     async fn read_packed(&self, id: &StorageId, items: Range<u64>) -> Result<PackedItems, StoreError> {
@@ -91,7 +93,7 @@ impl DatasetStore for Datasets {
     }
 
     async fn columns(&self, id: &StorageId, items: Range<u64>) -> Result<Vec<String>, StoreError> {
-        columns::columns(&self.core, self.key(id)?, items).await
+        columns::columns(&self.core, &self.pages, self.key(id)?, items).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading a window of items: piece by piece, each in a short read of its own.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
 use super::chunk::{Chunk, compress, decompress, pick};
+use super::pages::Pages;
 use super::segment::Frames;
 use super::{PLACE_BITS, row_of, segment};
 use crate::{ItemChunk, ItemChunks, Noun, PackedItems, StoreError, Window};
@@ -31,14 +33,14 @@ const LONG: u64 = 4 * STEP as u64;
 const AHEAD: usize = 2;
 
 /// Reads a window of a dataset as it is now.
-pub(super) fn read(core: Arc<Core>, k: i64, counter: &Counter, window: Window) -> ItemChunks {
+pub(super) fn read(core: Arc<Core>, pages: Pages, k: i64, counter: &Counter, window: Window) -> ItemChunks {
     let total = counter.items;
     let offset = window.offset.min(total);
     let count = window.limit.unwrap_or(u64::MAX).min(total - offset);
     let low = if window.desc { total - offset - count } else { offset };
     let mean_size = counter.bytes / total.max(1);
     let span = Span { low, high: low + count, desc: window.desc };
-    let chunks = Rest { core, k, mean_size, span, form: Form::Lines, segment: None }.steps();
+    let chunks = Rest::new(core, k, mean_size, span, Form::Lines).steps(pages);
     ItemChunks { total, count, size: count.saturating_mul(mean_size), chunks }
 }
 
@@ -47,8 +49,8 @@ pub(super) fn read_packed(core: Arc<Core>, k: i64, counter: &Counter, items: Ran
     let high = items.end.min(counter.items);
     let mean_size = counter.bytes / counter.items.max(1);
     let span = Span { low: items.start.min(high), high, desc: false };
-    let frames = Rest { core, k, mean_size, span, form: Form::Packed, segment: None }.steps();
-    frames.map_ok(|frames| frames.lines).boxed()
+    let frames = Rest::new(core, k, mean_size, span, Form::Packed);
+    frames.steps_in_turn().map_ok(|frames| frames.lines).boxed()
 }
 
 /// How items are wanted.
@@ -114,7 +116,7 @@ struct Rest {
 struct Segment {
     first: u64,
     n: u64,
-    object: String,
+    object: Arc<str>,
     frames: Vec<u8>,
 }
 
@@ -126,26 +128,62 @@ enum Piece {
 }
 
 impl Rest {
-    fn steps(self) -> BoxStream<'static, Result<ItemChunk, StoreError>> {
-        let size = (self.span.high - self.span.low).saturating_mul(self.mean_size);
-        if size > LONG && !self.core.db.is_inline() {
-            return self.steps_ahead().boxed();
+    fn new(core: Arc<Core>, k: i64, mean_size: u64, span: Span, form: Form) -> Self {
+        Self { core, k, mean_size, span, form, segment: None }
+    }
+
+    fn steps(self, pages: Pages) -> BoxStream<'static, Result<ItemChunk, StoreError>> {
+        match self.size() {
+            size if size <= LONG => self.pages(pages).boxed(),
+            _ if self.core.db.is_inline() => self.steps_in_turn().boxed(),
+            _ => self.steps_ahead().boxed(),
         }
-        let is_short = size <= SHORT;
-        let steps = stream::try_unfold(self, move |mut rest| async move {
+    }
+
+    /// About how many bytes are to be read.
+    fn size(&self) -> u64 {
+        (self.span.high - self.span.low).saturating_mul(self.mean_size)
+    }
+
+    /// Each step is made when it is asked for.
+    fn steps_in_turn(self) -> impl Stream<Item = Result<ItemChunk, StoreError>> {
+        stream::try_unfold(self, move |mut rest| async move {
             if rest.span.is_empty() {
                 return Ok(None);
             }
-            if let Some(chunk) = rest.locate(is_short).await? {
+            if let Some(chunk) = rest.locate(false).await? {
                 return Ok(Some((chunk, rest)));
             }
             let read = move || rest.unpack().map(|chunk| Some((chunk, rest)));
             tokio::task::spawn_blocking(read).await.map_err(anyhow::Error::from)?
-        });
-        steps.boxed()
+        })
     }
 
-    /// The same, a little ahead of whoever takes the items: the next ones are unpacked while the last ones are sent.
+    /// The same with frames that were unpacked for a page before, as far as they are still there.
+    fn pages(self, pages: Pages) -> impl Stream<Item = Result<ItemChunk, StoreError>> {
+        let is_short = self.size() <= SHORT;
+        stream::try_unfold((self, VecDeque::new()), move |(mut rest, mut ready)| {
+            let pages = pages.clone();
+            async move {
+                if let Some(chunk) = ready.pop_front() {
+                    return Ok(Some((chunk, (rest, ready))));
+                }
+                if rest.span.is_empty() {
+                    return Ok(None);
+                }
+                if let Some(chunk) = rest.locate(is_short).await? {
+                    return Ok(Some((chunk, (rest, ready))));
+                }
+                if let Some(chunk) = rest.known(&pages)? {
+                    return Ok(Some((chunk, (rest, ready))));
+                }
+                let unpack = move || rest.unpack_for(&pages, &mut ready).map(|chunk| Some((chunk, (rest, ready))));
+                tokio::task::spawn_blocking(unpack).await.map_err(anyhow::Error::from)?
+            }
+        })
+    }
+
+    /// Steps a little ahead of whoever takes the items: the next ones are unpacked while the last ones are sent.
     fn steps_ahead(self) -> impl Stream<Item = Result<ItemChunk, StoreError>> {
         stream::once(async move {
             let (sender, chunks) = mpsc::channel(AHEAD);
@@ -223,30 +261,79 @@ impl Rest {
 
     /// The next items, out of the segment at hand.
     fn unpack(&mut self) -> Result<ItemChunk, StoreError> {
-        let span = self.span;
-        let segment = self.segment.as_ref().ok_or_else(gone)?;
-        let (at, here) = (span.next() - segment.first, span.within(segment.first, segment.n));
-        let until = if span.desc { here.start } else { here.end - 1 };
-        let find = |most| segment::find(&segment.frames, at, until, most).map_err(|error| damaged(&error));
-        let is_whole = |frames: &Frames| span.within(segment.first + frames.first, frames.n) == (0..frames.n);
-        let frames = match self.form {
-            Form::Lines => find(STEP)?,
+        let (segment, span, form) = (self.segment.as_ref().ok_or_else(gone)?, self.span, self.form);
+        let is_whole = |frames: &Frames| segment.wanted(span, frames) == (0..frames.n);
+        let frames = match form {
+            Form::Lines => segment.find(span, STEP)?,
             // A frame of which not all is wanted stands alone.
-            Form::Packed => match find(PACKED_STEP)? {
+            Form::Packed => match segment.find(span, PACKED_STEP)? {
                 frames if is_whole(&frames) => frames,
-                _ => find(0)?,
+                _ => segment.find(span, 0)?,
             },
         };
-        let as_it_lies = self.form == Form::Packed && is_whole(&frames);
-        let (first, n) = (segment.first + frames.first, frames.n);
+        let as_it_lies = form == Form::Packed && is_whole(&frames);
+        let (first, n, wanted) = (segment.first + frames.first, frames.n, segment.wanted(span, &frames));
         let chunk = self.core.objects.read_here(&segment.object, frames.bytes, |packed| {
             if as_it_lies {
-                return Ok(ItemChunk { lines: Bytes::copy_from_slice(packed), count: n });
+                return Ok(ItemChunk { lines: packed.into(), count: n });
             }
-            self.form.of(pick(decompress(packed, frames.size)?.into(), n, span.within(first, n), span.desc)?)
+            form.of(pick(decompress(&packed, frames.size)?.into(), n, wanted, span.desc)?)
         })?;
         self.span = span.behind(first, n);
         Ok(chunk)
+    }
+
+    /// The next items, if the frame that they are in is unpacked already.
+    fn known(&mut self, pages: &Pages) -> Result<Option<ItemChunk>, StoreError> {
+        let (segment, span) = (self.segment.as_ref().ok_or_else(gone)?, self.span);
+        let frame = segment.find(span, 0)?;
+        let Some(lines) = pages.get(&segment.object, frame.bytes.start) else { return Ok(None) };
+        let chunk = pick(lines, frame.n, segment.wanted(span, &frame), span.desc).map_err(|error| damaged(&error))?;
+        self.span = span.behind(segment.first + frame.first, frame.n);
+        Ok(Some(chunk))
+    }
+
+    /// The next items, and in `ready` those that were unpacked with them.
+    fn unpack_for(&mut self, pages: &Pages, ready: &mut VecDeque<ItemChunk>) -> Result<ItemChunk, StoreError> {
+        let (segment, span) = (self.segment.as_ref().ok_or_else(gone)?, self.span);
+        let run = segment.find(span, STEP)?;
+        let mut frames: Vec<Frames> = segment::each(&segment.frames)
+            .skip_while(|frame| frame.first < run.first)
+            .take_while(|frame| frame.first < run.first + run.n)
+            .collect();
+        if span.desc {
+            frames.reverse();
+        }
+        let start = run.bytes.start;
+        let chunks: Vec<ItemChunk> = self.core.objects.read_here(&segment.object, run.bytes, |packed| {
+            let mut chunks = Vec::with_capacity(frames.len());
+            for frame in &frames {
+                let torn = || io::Error::new(io::ErrorKind::InvalidData, "a frame lies beyond its object");
+                let index = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+                let bytes = packed.get(index(frame.bytes.start)..index(frame.bytes.end)).ok_or_else(torn)?;
+                let lines = Bytes::from(decompress(bytes, frame.size)?);
+                pages.keep(&segment.object, frame.bytes.start, lines.clone());
+                chunks.push(pick(lines, frame.n, segment.wanted(span, frame), span.desc)?);
+            }
+            Ok(chunks)
+        })?;
+        self.span = span.behind(segment.first + run.first, run.n);
+        ready.extend(chunks);
+        ready.pop_front().ok_or_else(gone)
+    }
+}
+
+impl Segment {
+    /// Frames that hold the next items of a span, but no more than hold about `most` bytes of lines.
+    fn find(&self, span: Span, most: usize) -> Result<Frames, StoreError> {
+        let (at, here) = (span.next() - self.first, span.within(self.first, self.n));
+        let until = if span.desc { here.start } else { here.end - 1 };
+        segment::find(&self.frames, at, until, most).map_err(|error| damaged(&error))
+    }
+
+    /// Which items of these frames are in a span.
+    fn wanted(&self, span: Span, frames: &Frames) -> Range<u64> {
+        span.within(self.first + frames.first, frames.n)
     }
 }
 

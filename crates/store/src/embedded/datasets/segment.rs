@@ -109,24 +109,20 @@ pub(super) struct Frames {
 /// Finds frames that hold item `at` and go on towards `until`, up and beyond it or down and below, but no more than hold
 /// about `most` bytes of lines. `at` comes first in the direction of reading.
 pub(super) fn find(index: &[u8], at: u64, until: u64, most: usize) -> io::Result<Frames> {
-    let (mut first, mut offset) = (0, 0);
     let mut found: Option<Frames> = None;
     let desc = until < at;
     let (low, high) = (at.min(until), at.max(until));
-    for entry in index.chunks_exact(ENTRY) {
-        let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
-        let (n, length, size) = (u64::from(number(0)), u64::from(number(4)), number(8) as usize);
-        if first > high {
+    for here in each(index) {
+        if here.first > high {
             break;
         }
-        if first + n > low {
-            let here = Frames { first, n, bytes: offset..offset + length, size };
+        if here.first + here.n > low {
             found = Some(match found {
                 None => here,
-                Some(so_far) if so_far.size + size <= most => Frames {
-                    n: so_far.n + n,
+                Some(so_far) if so_far.size + here.size <= most => Frames {
+                    n: so_far.n + here.n,
                     bytes: so_far.bytes.start..here.bytes.end,
-                    size: so_far.size + size,
+                    size: so_far.size + here.size,
                     first: so_far.first,
                 },
                 // Downwards the last frames count, upwards the first.
@@ -134,11 +130,20 @@ pub(super) fn find(index: &[u8], at: u64, until: u64, most: usize) -> io::Result
                 Some(so_far) => return Ok(so_far),
             });
         }
-        first += n;
-        offset += length;
     }
     found.filter(|frames| (frames.first..frames.first + frames.n).contains(&at)).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "the index of a segment does not reach as far as its row says")
+    })
+}
+
+/// The frames of a segment, one by one.
+pub(super) fn each(index: &[u8]) -> impl Iterator<Item = Frames> {
+    index.chunks_exact(ENTRY).scan((0, 0), |(items, bytes), entry| {
+        let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+        let (first, n, start) = (*items, u64::from(number(0)), *bytes);
+        *items += n;
+        *bytes += u64::from(number(4));
+        Some(Frames { first, n, bytes: start..*bytes, size: number(8) as usize })
     })
 }
 

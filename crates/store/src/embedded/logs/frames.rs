@@ -84,7 +84,7 @@ pub(super) fn unpack(core: Arc<Core>, object: String, index: Vec<u8>, wanted: Ra
         .then(move |frame| {
             let (core, object, wanted) = (core.clone(), object.clone(), wanted.clone());
             async move {
-                let unpack = move |packed: &[u8]| unpack_frame(packed, frame.capacity);
+                let unpack = move |packed: Vec<u8>| unpack_frame(&packed, frame.capacity);
                 let text = core.objects.read(&object, frame.bytes, unpack).await.map_err(io::Error::other)?;
                 let at =
                     |byte: u64| usize::try_from(byte.saturating_sub(frame.first)).unwrap_or(usize::MAX).min(text.len());
