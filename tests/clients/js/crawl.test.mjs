@@ -76,7 +76,7 @@ async function crawl(name, url) {
         APIFY_DISABLE_OUTDATED_WARNING: '1',
     };
     const program = fileURLToPath(new URL('crawler.mjs', import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, [program, name, name, `${url}/0`], { env, timeout: 300_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, [program, name, name, `${url}/0`], { env, timeout: 1_200_000 });
     return JSON.parse(stdout.trim().split('\n').at(-1));
 }
 

@@ -44,7 +44,7 @@ export async function startPlayhouse(args = ['--ephemeral'], listen = '127.0.0.1
 }
 
 async function whenReady(file, child) {
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + 120_000;
     while (!existsSync(file)) {
         if (child.exitCode !== null) throw new Error(`the server ended with code ${child.exitCode}`);
         if (Date.now() > deadline) throw new Error('the server did not get ready');

@@ -167,7 +167,7 @@ describe('webhooks', () => {
             ACTOR_RUN_ID: run.id,
         };
         const program = fileURLToPath(new URL('add-webhook.mjs', import.meta.url));
-        await promisify(execFile)(process.execPath, [program, `${sink.url}/added`], { env, timeout: 60_000 });
+        await promisify(execFile)(process.execPath, [program, `${sink.url}/added`], { env, timeout: 300_000 });
         await store.setRecord({ key: 'GO', value: true });
         await client.run(run.id).waitForFinish();
 

@@ -21,7 +21,7 @@ def server():
         command = [BINARY, 'serve', '--ephemeral', '--listen', '127.0.0.1:0', '--ready-file', str(ready)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while not ready.exists():
                 assert process.poll() is None, f'the server ended with code {process.returncode}'
                 assert time.monotonic() < deadline, 'the server did not get ready'
@@ -29,4 +29,4 @@ def server():
             yield json.loads(ready.read_text())
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(600)

@@ -62,7 +62,7 @@ def crawl(server, name, url, storage):
     }
     program = pathlib.Path(__file__).with_name('crawler.py')
     done = subprocess.run(
-        [sys.executable, str(program), name, name, f'{url}/0'], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(program), name, name, f'{url}/0'], env=environment, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
