@@ -1,4 +1,4 @@
-"""One Crawlee crawler on a queue and a dataset of the server: crawler.py QUEUE DATASET START_URL."""
+"""One Crawlee crawler on a queue and a dataset of the server: crawler.py ACCESS QUEUE DATASET START_URL."""
 
 import asyncio
 import json
@@ -8,13 +8,31 @@ from datetime import timedelta
 
 from apify import Actor, Configuration
 from apify.storage_clients import ApifyStorageClient, SmartApifyStorageClient
+from apify.storage_clients._apify._request_queue_shared_client import ApifyRequestQueueSharedClient
 from crawlee import ConcurrencySettings, service_locator
 from crawlee.crawlers import BeautifulSoupCrawler, BeautifulSoupCrawlingContext
 
 
-async def main(queue_name: str, dataset_name: str, start_url: str) -> None:
-    # Without this the SDK takes itself for the queue's only client, and locks nothing.
-    cloud = ApifyStorageClient(request_queue_access='shared')
+def remember_what_was_handed_out() -> None:
+    """Works around a race in SDK 4.1.0, which makes a crawler wait for ever.
+
+    When the answer that hands out a new request is read before the answer to its addition, the latter overwrites what
+    the SDK knows of the request, which then lies in the SDK's head of the queue but is never taken from there.
+    """
+    cache = ApifyRequestQueueSharedClient._cache_request
+
+    def cache_if_new(self, cache_key, processed_request, *, hydrated_request=None, **kwargs):
+        known = self._requests_cache.get(cache_key)
+        if hydrated_request is not None or known is None or known.hydrated is None:
+            cache(self, cache_key, processed_request, hydrated_request=hydrated_request, **kwargs)
+
+    ApifyRequestQueueSharedClient._cache_request = cache_if_new
+
+
+async def main(access: str, queue_name: str, dataset_name: str, start_url: str) -> None:
+    remember_what_was_handed_out()
+    # With `single` the SDK takes itself for the queue's only client, and locks nothing.
+    cloud = ApifyStorageClient(request_queue_access=access)
     service_locator.set_storage_client(SmartApifyStorageClient(cloud_storage_client=cloud))
     async with Actor(configuration=Configuration(log_level='ERROR'), exit_process=False):
         queue = await Actor.open_request_queue(name=queue_name, force_cloud=True)

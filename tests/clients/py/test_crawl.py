@@ -52,7 +52,7 @@ def site():
     server.shutdown()
 
 
-def crawl(server, name, url, storage):
+def crawl(server, access, name, url, storage):
     environment = {
         'PATH': os.environ['PATH'],
         'HOME': str(storage),
@@ -62,7 +62,11 @@ def crawl(server, name, url, storage):
     }
     program = pathlib.Path(__file__).with_name('crawler.py')
     done = subprocess.run(
-        [sys.executable, str(program), name, name, f'{url}/0'], env=environment, capture_output=True, text=True, timeout=1200
+        [sys.executable, str(program), access, name, name, f'{url}/0'],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -85,7 +89,7 @@ def assert_exact(server, name, url):
 
 
 def test_a_crawl_visits_every_page_once(server, site, tmp_path):
-    figures = crawl(server, 'py-single', site, tmp_path)
+    figures = crawl(server, 'single', 'py-single', site, tmp_path)
 
     assert figures['finished'] + figures['failed'] == PAGES
     assert_exact(server, 'py-single', site)
@@ -96,7 +100,7 @@ def test_two_crawlers_share_one_queue(server, site, tmp_path):
         (tmp_path / part).mkdir()
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        both = list(pool.map(lambda part: crawl(server, 'py-shared', site, tmp_path / part), ('a', 'b')))
+        both = list(pool.map(lambda part: crawl(server, 'shared', 'py-shared', site, tmp_path / part), ('a', 'b')))
 
     assert sum(figures['finished'] + figures['failed'] for figures in both) == PAGES
     assert_exact(server, 'py-shared', site)
