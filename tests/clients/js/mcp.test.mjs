@@ -37,8 +37,12 @@ after(async () => {
     await mcp?.close();
 });
 
+/** The tools that were called. */
+const used = new Set();
+
 /** Calls a tool and returns what it answers: the text, and the structured part if there is any. */
 async function use(name, args) {
+    used.add(name);
     const result = await mcp.callTool({ name, arguments: args });
     const text = result.content.map((part) => part.text ?? '').join('\n');
     assert.ok(!result.isError, `${name}: ${text}`);
@@ -46,7 +50,7 @@ async function use(name, args) {
 }
 
 test('it offers its tools', { skip }, async () => {
-    const names = (await mcp.listTools()).tools.map(({ name }) => name);
+    const names = await offered();
 
     for (const name of ['search-actors', 'fetch-actor-details', 'call-actor', 'get-actor-run', 'get-dataset-items', 'get-key-value-store-record', 'get-actor-run-log']) {
         assert.ok(names.includes(name), `${name} is not among ${names}`);
@@ -122,3 +126,11 @@ test('a schedule is made, changed, read and deleted', { skip }, async () => {
     await use('delete-schedule', { scheduleId: id });
     assert.equal(await server.client.schedule(id).get(), undefined);
 });
+
+test('no tool was left out', { skip }, async () => {
+    assert.deepEqual((await offered()).filter((name) => !used.has(name)), []);
+});
+
+async function offered() {
+    return (await mcp.listTools()).tools.map(({ name }) => name);
+}
