@@ -53,8 +53,8 @@ async function whenReady(file, child) {
     return JSON.parse(readFileSync(file, 'utf8'));
 }
 
-/** The `apify` CLI with a home of its own, pointed at `server`. */
-export function cliFor(server) {
+/** The `apify` CLI with a home of its own, pointed at `server`; `more` is added to its environment. */
+export function cliFor(server, more = {}) {
     const home = mkdtempSync(join(server.directory, 'home-'));
     const program = join(here, '../node_modules/.bin/apify');
     const env = {
@@ -67,6 +67,7 @@ export function cliFor(server) {
         APIFY_CLI_SKIP_UPDATE_CHECK: '1',
         NO_COLOR: '1',
         CI: '1',
+        ...more,
     };
     return async (args, { cwd = home } = {}) => {
         try {
