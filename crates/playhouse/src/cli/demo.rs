@@ -94,8 +94,10 @@ async fn show(ready: &Ready) -> anyhow::Result<()> {
         print!("{}", String::from_utf8_lossy(&chunk.lines));
     }
     println!("\nLook at it: {}/actors/{}/runs/{}", addresses.public, run.actor_id, run.id);
-    println!("Next, with an Actor of your own, in another terminal:");
-    println!("  eval \"$(playhouse env)\"\n  apify login --token \"$APIFY_TOKEN\"\n  apify push && apify call");
+    println!("Next, with an Actor of your own, in another terminal and this directory:");
+    println!(
+        "  eval \"$(playhouse env)\"\n  cd my-actor\n  apify login --token \"$APIFY_TOKEN\"\n  apify push && apify call"
+    );
     Ok(())
 }
 

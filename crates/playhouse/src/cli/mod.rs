@@ -19,7 +19,7 @@ use crate::settings::Settings;
     name = "playhouse",
     version,
     max_term_width = 100,
-    after_help = "Quick start:\n  playhouse serve                 start the server\n  eval \"$(playhouse env)\"         point the apify CLI at it, in another terminal\n  apify push && apify call        push the Actor in this directory, and run it\n\nNo Actor at hand? `playhouse demo` runs a bundled one."
+    after_help = "Quick start:\n  playhouse serve                 start the server\n  eval \"$(playhouse env)\"         point the apify CLI at it, in another terminal and the same directory\n  cd my-actor; apify push         push an Actor\n  apify call                      and run it\n\nNo Actor at hand? `playhouse demo` runs a bundled one."
 )]
 pub struct Cli {
     #[command(subcommand)]
