@@ -376,8 +376,7 @@ async fn what_a_token_keeps_is_open_to_it_and_to_no_other() {
     let kept = KeptThings::start().await;
     let grants = ["task=create", "schedule=create", "webhook=create", "actor/{actor}=run"];
     let (maker, other) = (kept.token(&grants).await, kept.token(&grants).await);
-    let hook =
-        json!({ "eventTypes": ["TEST"], "requestUrl": "http://a.example", "condition": { "actorId": kept.fill("{actor}") } });
+    let hook = json!({ "eventTypes": ["TEST"], "requestUrl": "http://a.example", "condition": { "actorId": kept.fill("{actor}") } });
     for (plural, body) in [
         ("actor-tasks", json!({ "actId": "ada~my-actor" })),
         ("schedules", json!({ "cronExpression": "@daily" })),

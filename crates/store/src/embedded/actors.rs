@@ -346,8 +346,7 @@ fn list(
     by_last_run: bool,
     page: Page,
 ) -> Result<Listed<(Arc<Actor>, ActorStats)>, StoreError> {
-    const USED: &str =
-        "public AND user_id <> ?1 AND id IN (SELECT actor_id FROM run_count WHERE run_count.user_id = ?1)";
+    const USED: &str = "public AND id IN (SELECT actor_id FROM actor_use WHERE actor_use.user_id = ?1)";
     // NULL comes before every time: an Actor never run counts as the oldest.
     let by = if by_last_run { "last_run_at" } else { "created_at" };
     let way = if page.desc { "DESC" } else { "ASC" };

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0009_webhooks.sql"),
     include_str!("0010_list_blocks.sql"),
     include_str!("0011_dataset_notes.sql"),
+    include_str!("0012_actor_use.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.

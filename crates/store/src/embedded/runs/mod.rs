@@ -294,10 +294,16 @@ fn day_of(moment: Timestamp) -> i64 {
     moment.as_millis().div_euclid(DAY_MILLIS)
 }
 
-/// 1 if the user of a run has never used its Actor. The row that tells stays when runs are deleted.
+/// 1 if the user of a run has never used its Actor, which is noted if it is another user's. The row that tells stays when runs
+/// are deleted.
 fn new_users(connection: &Connection, run: &Run) -> Result<i64, StoreError> {
     let used = "SELECT 1 FROM run_count WHERE user_id = ?1 AND actor_id = ?2";
     let is_known = connection.one(used, params![run.user_id.as_str(), run.actor_id.as_str()], |_| Ok(()))?.is_some();
+    if !is_known {
+        let note = "INSERT OR IGNORE INTO actor_use (user_id, actor_id)
+                    SELECT ?1, id FROM actor WHERE id = ?2 AND user_id <> ?1";
+        connection.run(note, params![run.user_id.as_str(), run.actor_id.as_str()])?;
+    }
     Ok(i64::from(!is_known))
 }
 
