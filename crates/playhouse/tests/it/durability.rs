@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde_json::json;
@@ -19,7 +20,16 @@ async fn no_success_leaves_before_the_sync_that_covers_it() {
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("trace");
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-s", "64", "-e", "trace=fsync,fdatasync,read,recvfrom,write,writev,sendto,sendmsg", "-o"]);
+    // Not as our child but as a grandchild: whoever kills the tracer leaves the server running.
+    strace.args([
+        "-D",
+        "-f",
+        "-s",
+        "64",
+        "-e",
+        "trace=fsync,fdatasync,read,recvfrom,write,writev,sendto,sendmsg",
+        "-o",
+    ]);
     strace.arg(&trace).arg(BINARY);
     let mut server = Server::start_with(strace, &directory.path().join("data"));
     let dataset = server.storage("datasets", "traced").await;
@@ -33,9 +43,22 @@ async fn no_success_leaves_before_the_sync_that_covers_it() {
         let request = json!({ "url": "http://example.com", "uniqueKey": number.to_string() }).to_string();
         server.send(Method::POST, &format!("request-queues/{queue}/requests"), request).await;
     }
+    let pid = server.pid().to_string();
     server.kill();
 
-    let answers = check_order(&std::fs::read_to_string(&trace).unwrap());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let text = loop {
+        // The last that the tracer writes down.
+        let text = std::fs::read_to_string(&trace).unwrap();
+        let is_end =
+            |line: &str| line.split(' ').next() == Some(pid.as_str()) && line.contains("+++ killed by SIGKILL");
+        if text.lines().any(is_end) {
+            break text;
+        }
+        assert!(Instant::now() < deadline, "the tracer did not come to the end");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let answers = check_order(&text);
     assert!(answers >= 3 * WRITES, "only {answers} answers to writes were seen in {}", display(&trace));
 }
 
