@@ -60,7 +60,7 @@ impl http_body::Body for Borrowed {
 
     fn size_hint(&self) -> SizeHint {
         let lent = self.lent.lock();
-        if lent.is_read { lent.body.size_hint() } else { self.size.clone() }
+        if lent.is_read { lent.body.size_hint() } else { self.size }
     }
 }
 

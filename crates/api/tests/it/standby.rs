@@ -426,7 +426,8 @@ async fn a_request_that_finds_its_run_dead_goes_to_the_next() {
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let mut request = [0; 4096];
-            stream.read(&mut request).await.expect("a request");
+            let length = stream.read(&mut request).await.expect("a request");
+            assert!(length > 0, "a request");
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
             stream.write_all(answer).await.expect("an open connection");
         }
