@@ -14,6 +14,7 @@ mod router;
 mod wire;
 
 // One module per noun
+mod actor_runtime;
 mod actors;
 mod builds;
 mod events;

@@ -20,7 +20,7 @@ const OPERATIONS: &str = include_str!("../../../tests/contract/operations.tsv");
 const FACTS: &str = include_str!("../../../tests/contract/answers.json");
 
 /// Operations beside the contract: method, path, name, summary.
-const OWN: [(&str, &str, &str, &str); 9] = [
+const OWN: [(&str, &str, &str, &str); 12] = [
     ("GET", "/openapi.json", "x_openapi_get", "This description"),
     ("POST", "/v2/request-queues/{queueId}/x-requeue", "x_requeue_post", "Puts failed requests back into their queue"),
     ("GET", "/v2/request-queues/{queueId}/x-stats", "x_queue_stats_get", "Tells what is in a queue"),
@@ -43,6 +43,14 @@ const OWN: [(&str, &str, &str, &str); 9] = [
         "x_last_run_queue_stats_get",
         "Tells what is in the queue of an Actor's last run",
     ),
+    ("POST", "/v2/actor-runs/{runId}/x-migrate", "x_run_migrate_post", "Migrates a run"),
+    (
+        "POST",
+        "/actor-runtime/dev-folder/{actorId}",
+        "x_dev_folder_post",
+        "Mounts a folder of the server's machine into an Actor's next runs",
+    ),
+    ("POST", "/actor-runtime/debug/{actorId}", "x_debug_post", "Has an Actor's next runs wait for a debugger"),
     ("GET", "/x-events/{runId}/{secret}", "x_run_events_get", "The events of a run, as a websocket"),
     ("GET", "/x-run/{secret}/", "x_run_web_server_get", "The web server of a run"),
 ];

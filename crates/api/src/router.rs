@@ -6,7 +6,8 @@ use http::Uri;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::{
-    actors, builds, events, logs, openapi, runs, schedules, storages, store_front, tasks, tools, users, webhooks,
+    actor_runtime, actors, builds, events, logs, openapi, runs, schedules, storages, store_front, tasks, tools, users,
+    webhooks,
 };
 
 /// All routes. What happens around them is in [`crate::Service`].
@@ -16,6 +17,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(actors::router())
         .merge(tasks::router())
         .merge(schedules::router())
+        .merge(actor_runtime::router())
         .merge(builds::router())
         .merge(runs::router())
         .merge(logs::router())

@@ -81,6 +81,8 @@ fn spec(data_dir: &Path, id: &str, script: &str) -> RunSpec {
         build_id: "build1".into(),
         env: BTreeMap::new(),
         secrets: vec!["a secret of the run".into()],
+        mounts: Vec::new(),
+        ports: Vec::new(),
         limits: Limits { memory_bytes: 1 << 30, cpu_millis: 8000, pids: 1000, disk_bytes: 2 << 30 },
         log: data_dir.join("runs").join(id).join("log"),
     }

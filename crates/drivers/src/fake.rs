@@ -326,6 +326,8 @@ mod tests {
             build_id: "build1".into(),
             env: BTreeMap::new(),
             secrets: Vec::new(),
+            mounts: Vec::new(),
+            ports: Vec::new(),
             limits: Limits { memory_bytes: 1 << 28, cpu_millis: 250, pids: 100, disk_bytes: 1 << 30 },
             log: PathBuf::from("log"),
         }

@@ -56,8 +56,27 @@ pub struct RunSpec {
     pub secrets: Vec<String>,
     /// Limits of this life.
     pub limits: Limits,
+    /// Folders of this machine that the run sees in place of what its image has there.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// Ports of the run that are reached at this machine's loopback under the same numbers, besides that of its web server.
+    #[serde(default)]
+    pub ports: Vec<u16>,
     /// Log file to which stamped lines are appended.
     pub log: PathBuf,
+}
+
+/// A folder of this machine that a run sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The folder.
+    pub source: PathBuf,
+    /// Where it is seen; `None` for the image's working directory.
+    pub target: Option<String>,
+    /// Whether the run may change it.
+    pub writable: bool,
+    /// Directories in it of which the run sees its image's own all the same: installed packages.
+    pub keeps: Vec<String>,
 }
 
 /// All that a driver needs to build an image.

@@ -4,15 +4,19 @@
 //! the engine tells it what to do and asks again after a restart. Everything needed to find a job again is on disk before
 //! the job starts, so a job outlives the server that started it.
 
+mod files;
 mod job;
 
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod dockerfile;
 pub mod fake;
 pub mod log;
 pub mod process;
 
 pub use job::{
-    BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Isolation, Job, JobKind, Limits, Observed, RunSpec, Stop, Usage,
+    BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Isolation, Job, JobKind, Limits, Mount, Observed, RunSpec,
+    Stop, Usage,
 };
 
 use std::net::SocketAddr;
@@ -41,6 +45,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Starts a build; its outcome is read with [`wait`](Self::wait), its image with [`image`](Self::image). Idempotent.
     async fn start_build(&self, spec: &BuildSpec) -> Result<(), DriverError>;
 
+    /// Hands over what is not kept on disk of a run that an earlier server started: values that must not be seen in its log.
+    /// Called before anything else is asked of the job; one that is not there is no error.
+    async fn take_up(&self, _job: &Job, _secrets: &[String]) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     /// Tells what is really there, without waiting.
     async fn observe(&self, job: &Job) -> Result<Observed, DriverError>;
 
@@ -68,8 +78,19 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Every job that this driver still holds something of, so that the engine can find orphans.
     async fn list(&self) -> Result<Vec<Job>, DriverError>;
 
+    /// Ends what must not outlive the server. Called last, and only if the server ends in order.
+    async fn close(&self) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     /// The image that a build left, or `None` if it failed, was removed or never ran here.
     async fn image(&self, build_id: &str) -> Result<Option<ImageInfo>, DriverError>;
+
+    /// The builds whose images this driver still holds beyond what [`list`](Self::list) tells, so that the engine can find
+    /// those that nothing refers to.
+    async fn images(&self) -> Result<Vec<String>, DriverError> {
+        Ok(Vec::new())
+    }
 
     /// Removes a build's image. One that is not there is no error.
     async fn remove_image(&self, build_id: &str) -> Result<(), DriverError>;

@@ -1,9 +1,11 @@
 //! Log lines as clients read them (`LOG-2`): one stamp each, secrets masked, valid UTF-8.
 
+mod file;
 mod mask;
 
 use model::Timestamp;
 
+pub(crate) use file::LogFile;
 use mask::Masker;
 
 /// A line with no end in sight is written in pieces of about this many bytes, so that memory stays flat.
@@ -51,6 +53,12 @@ impl LineStamper {
     /// Whether the last byte handed on was not the end of a line.
     pub fn is_mid_line(&self) -> bool {
         self.mid_line
+    }
+
+    /// Whether nothing is held back and the last line has its end.
+    #[cfg(feature = "docker")]
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.mid_line && self.pending.is_empty() && self.masker.is_settled()
     }
 
     fn push_masked(&mut self, now: Timestamp, text: &[u8], out: &mut Vec<u8>) {

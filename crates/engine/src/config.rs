@@ -57,6 +57,8 @@ pub struct EngineConfig {
     pub work_dir: PathBuf,
     /// The forward proxy that runs are told of.
     pub proxy: Option<ProxyEnv>,
+    /// Whether folders of this machine may be mounted into runs, and runs may wait for debuggers.
+    pub development: bool,
     /// Prices of usage.
     pub prices: Prices,
     /// Access to runs, builds and logs that new users start with (`AUTH-9`).
@@ -95,6 +97,7 @@ impl Default for EngineConfig {
             git_protocols: ["https", "http", "ssh", "git", "file"].map(str::to_owned).to_vec(),
             work_dir: std::env::temp_dir().join("playhouse-work"),
             proxy: None,
+            development: true,
             prices: Prices::default(),
             run_access: GeneralAccess::AnyoneWithIdCanRead,
             storage_access: GeneralAccess::Restricted,

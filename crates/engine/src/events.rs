@@ -65,6 +65,12 @@ impl Audience {
         self.tell(now, "persistState", Some(json!({ "isMigrating": false })), false);
     }
 
+    /// The run is about to be migrated (`EVT-10`).
+    pub(crate) fn tell_migrating(&self, now: Timestamp, secs: u64) {
+        self.tell(now, "migrating", Some(json!({ "timeRemainingSecs": secs })), false);
+        self.tell(now, "persistState", Some(json!({ "isMigrating": true })), false);
+    }
+
     /// A measurement (`EVT-6` to `EVT-8`).
     pub(crate) fn tell_system_info(&self, now: Timestamp, sample: &Sample, memory_mbytes: u32) {
         // In percent of one core, as are the measurements (RES-1).

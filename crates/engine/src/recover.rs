@@ -64,6 +64,21 @@ impl Engine {
                 warn!(job.id = %job.id, %error, "Cannot tell whose {} is; leaving it alone", job.id);
             }
         }
+        self.remove_orphaned_images().await;
+    }
+
+    /// Removes images whose builds were deleted while the driver could not be reached, or the server died.
+    async fn remove_orphaned_images(&self) {
+        let images = match self.inner.driver.images().await {
+            Ok(images) => images,
+            Err(failure) => return warn!(%failure, "The driver cannot list its images"),
+        };
+        for image in images {
+            let Some(id) = BuildId::parse(&image) else { continue };
+            if matches!(self.inner.store.builds.get(&id).await, Ok(None)) {
+                self.remove_image(&id).await;
+            }
+        }
     }
 
     async fn see_to_run(&self, job: &Job) -> Result<(), EngineError> {

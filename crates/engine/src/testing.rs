@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use drivers::fake::FakeDriver;
 use model::{
-    Actor, ActorId, Build, BuildId, BuildOptions, BuildStats, Clock, DefaultRunOptions, GeneralAccess, JobMeta,
-    JobStatus, Origin, PermissionLevel, Random, Run, RunId, RunOptions, RunStats, RunStorages, RunUsage, SharedClock,
-    Source, SourceFile, StorageId, TaggedBuild, Timestamp, User, UserId, Version,
+    Actor, ActorId, Build, BuildId, BuildOptions, BuildStats, Clock, DefaultRunOptions, Development, GeneralAccess,
+    JobMeta, JobStatus, Origin, PermissionLevel, Random, Run, RunId, RunOptions, RunStats, RunStorages, RunUsage,
+    SharedClock, Source, SourceFile, StorageId, TaggedBuild, Timestamp, User, UserId, Version,
 };
 use parking_lot::Mutex;
 use store::Store;
@@ -246,6 +246,7 @@ pub fn start(given: RunOptionsGiven) -> StartRun {
         given,
         force_permission_level: None,
         input: None,
+        without_dev_folder: false,
         asked: asked(),
         task: None,
         scheduled: None,
@@ -299,6 +300,7 @@ pub fn an_actor() -> Actor {
         categories: vec![],
         actor_permission_level: PermissionLevel::LimitedPermissions,
         actor_standby: None,
+        development: Development::default(),
     }
 }
 
@@ -376,6 +378,8 @@ pub fn a_run() -> Run {
         charged_event_counts: BTreeMap::new(),
         life: 1,
         started_life: 1,
+        migrate_at: None,
+        without_dev_folder: false,
         recent_restarts: vec![],
         deadline: None,
         running_since: Some(START),

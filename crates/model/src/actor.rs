@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::pricing::PricingInfo;
-use crate::{ActorId, BuildId, Standby, Timestamp, UserId};
+use crate::{ActorId, BuildId, Development, Standby, Timestamp, UserId};
 
 /// Sum of the inline files of a version, as the official CLI counts it, above which it pushes an archive (`VER-3`).
 pub const MAX_SOURCE_FILES: usize = 3 * 1024 * 1024;
@@ -68,6 +68,9 @@ pub struct Actor {
     /// Settings of Standby; `None` until any are given (`ACT-11`).
     #[serde(default)]
     pub actor_standby: Option<Standby>,
+    /// What helps its owner to develop it; ours, beside the contract.
+    #[serde(default, skip_serializing_if = "Development::is_default")]
+    pub development: Development,
 }
 
 impl Actor {
@@ -94,6 +97,7 @@ impl Actor {
             categories: Vec::new(),
             actor_permission_level: PermissionLevel::default(),
             actor_standby: None,
+            development: Development::default(),
         }
     }
 }

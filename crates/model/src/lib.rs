@@ -23,6 +23,7 @@ mod user;
 mod actor;
 pub mod actor_json;
 mod build;
+mod development;
 pub mod input_schema;
 mod job_status;
 pub mod members;
@@ -55,6 +56,7 @@ pub use actor::{
     Source, SourceFile, TaggedBuild, Version, parse_build_number, parse_version_number,
 };
 pub use build::{Build, BuildOptions, BuildStats, JobMeta};
+pub use development::{DebugLanguage, DebugMode, Development};
 pub use ids::{
     ActorId, BuildId, DispatchId, Id, Random, RunId, ScheduleActionId, ScheduleId, StorageId, TaskId, TokenId, UserId,
     WebhookId, kind,

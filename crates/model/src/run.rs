@@ -108,6 +108,12 @@ pub struct Run {
     /// Events charged so far (`CHG-8`).
     #[serde(default)]
     pub charged_event_counts: BTreeMap<String, u64>,
+    /// Whether it runs its build alone, whatever folder its Actor is developed in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_dev_folder: bool,
+    /// When a migration that was asked for stops the life that runs (`MIG-1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrate_at: Option<Timestamp>,
     /// Life that is wanted, from 1; each reboot, restart, metamorph, migration and resurrection asks for a new one.
     #[serde(default)]
     pub life: u32,

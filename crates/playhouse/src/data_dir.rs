@@ -83,6 +83,36 @@ impl DataDir {
         model::hex::decode(text.trim()).with_context(|| format!("{} is damaged", path.display()))
     }
 
+    /// Names this data directory among those whose servers share a container engine. Made at the first call.
+    pub fn instance(&self, random: &dyn Random) -> anyhow::Result<String> {
+        let path = self.path.join("instance");
+        if let Some(text) = read_private(&path)? {
+            return Ok(text.trim().to_owned());
+        }
+        let mut bytes = [0; 6];
+        random.fill(&mut bytes);
+        let instance = model::hex::encode(&bytes);
+        write_private(&path, &instance)?;
+        Ok(instance)
+    }
+
+    /// The driver that this data directory was used with last, if any.
+    pub fn driver(&self) -> anyhow::Result<Option<String>> {
+        let noted = read_private(&self.path.join("driver"))?.map(|text| text.trim().to_owned());
+        // Before there was a choice, nothing was noted.
+        let has_builds = std::fs::read_dir(self.path.join("builds"))
+            .is_ok_and(|builds| builds.flatten().any(|build| build.path().join("image.json").exists()));
+        Ok(noted.or(has_builds.then(|| "process".to_owned())))
+    }
+
+    /// Notes the driver that is used from now on.
+    pub fn set_driver(&self, driver: &str) -> anyhow::Result<()> {
+        if self.driver()?.as_deref() == Some(driver) {
+            return Ok(());
+        }
+        write_private(&self.path.join("driver"), driver)
+    }
+
     /// The local operator's token, if there is one: what `playhouse env` prints.
     pub fn operator_token(path: &Path) -> anyhow::Result<Option<String>> {
         Ok(read_private(&path.join("operator-token"))?.map(|text| text.trim().to_owned()))
@@ -219,6 +249,24 @@ mod tests {
         assert_eq!(data_dir.secret(&SystemRandom).unwrap(), secret);
         let mode = std::fs::metadata(data_dir.path().join("secret")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_driver_and_the_instance_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(directory.path()).unwrap();
+        assert_eq!(data_dir.driver().unwrap(), None);
+        let build = directory.path().join("builds/b");
+        std::fs::create_dir_all(&build).unwrap();
+        std::fs::write(build.join("image.json"), "").unwrap();
+        assert_eq!(data_dir.driver().unwrap().as_deref(), Some("process"));
+
+        data_dir.set_driver("docker").unwrap();
+
+        assert_eq!(data_dir.driver().unwrap().as_deref(), Some("docker"));
+        let instance = data_dir.instance(&SystemRandom).unwrap();
+        assert_eq!(instance.len(), 12);
+        assert_eq!(data_dir.instance(&SystemRandom).unwrap(), instance);
     }
 
     #[test]

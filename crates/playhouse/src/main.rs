@@ -5,6 +5,7 @@ mod cli;
 mod control;
 mod data_dir;
 mod demo;
+mod driver;
 mod exit;
 mod random;
 mod server;

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
@@ -39,6 +39,24 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         }
         Err(error) => Err(anyhow::Error::from(error).context(format!("cannot listen on {address}"))),
     }
+}
+
+/// Opens a port on an address that may not be there yet: a bridge of a container engine may appear with its first container.
+pub fn bind_ahead(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        rustix::net::sockopt::set_ip_freebind(&socket, true)?;
+        socket.bind(address)?;
+        socket.listen(1024)
+    };
+    bind().map_err(|error: std::io::Error| {
+        let message = format!(
+            "cannot listen on {address}, where runs in containers reach the server: {error}.\n\
+             Choose another port with --listen, or another way with --docker-network or --docker-api-url"
+        );
+        Failure::new(ADDRESS_IN_USE, message).into()
+    })
 }
 
 /// What is served: the API, and the pages for people beside it.

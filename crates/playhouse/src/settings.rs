@@ -37,6 +37,26 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_DRIVER", value_enum)]
     pub driver: Option<DriverChoice>,
 
+    /// Address of the container engine, as unix:///path or tcp://host:port [default: DOCKER_HOST, CONTAINER_HOST, or the usual sockets]
+    #[arg(long, env = "PLAYHOUSE_DOCKER_HOST", value_name = "ADDR")]
+    pub docker_host: Option<String>,
+
+    /// Network of containers: auto, host, bridge, or the name of one of the engine's networks [default: auto]
+    #[arg(long, env = "PLAYHOUSE_DOCKER_NETWORK", value_name = "NETWORK")]
+    pub docker_network: Option<String>,
+
+    /// Address under which containers reach the server, where that cannot be found out
+    #[arg(long, env = "PLAYHOUSE_DOCKER_API_URL", value_name = "URL")]
+    pub docker_api_url: Option<String>,
+
+    /// Whether runs in containers may write to /tmp and /dev/shm only [default: false]
+    #[arg(long, env = "PLAYHOUSE_DOCKER_READ_ONLY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub docker_read_only: Option<bool>,
+
+    /// Whether folders of this machine may be mounted into runs, and runs may wait for debuggers [default: only if the server listens on loopback]
+    #[arg(long, env = "PLAYHOUSE_DEVELOPMENT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub development: Option<bool>,
+
     /// Megabytes of memory that runs and builds may hold together [default: three quarters of the machine's]
     #[arg(long, env = "PLAYHOUSE_MEMORY_MBYTES", value_name = "MB")]
     pub memory_mbytes: Option<u32>,
@@ -95,9 +115,11 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DriverChoice {
-    /// The best one that this machine offers; today the process driver.
+    /// The one that the data directory was used with, else docker where an engine answers, else process.
     #[default]
     Auto,
+    /// Containers of Docker or Podman.
+    Docker,
     /// Plain processes of this machine, isolated as far as its kernel allows.
     Process,
 }
@@ -144,6 +166,11 @@ impl Settings {
             public_url: self.public_url.or(file.public_url),
             actor_hosts: self.actor_hosts.or(file.actor_hosts),
             driver: self.driver.or(file.driver),
+            docker_host: self.docker_host.or(file.docker_host),
+            docker_network: self.docker_network.or(file.docker_network),
+            docker_api_url: self.docker_api_url.or(file.docker_api_url),
+            docker_read_only: self.docker_read_only.or(file.docker_read_only),
+            development: self.development.or(file.development),
             memory_mbytes: self.memory_mbytes.or(file.memory_mbytes),
             user_memory_mbytes: self.user_memory_mbytes.or(file.user_memory_mbytes),
             user_concurrent_runs: self.user_concurrent_runs.or(file.user_concurrent_runs),
@@ -199,10 +226,12 @@ impl Settings {
                 ),
             ));
         }
-        if let Some(url) = &self.public_url
-            && !(url.starts_with("http://") || url.starts_with("https://"))
-        {
-            return Err(Failure::new(USAGE, format!("--public-url {url} must begin with http:// or https://")));
+        for (flag, url) in [("public-url", &self.public_url), ("docker-api-url", &self.docker_api_url)] {
+            if let Some(url) = url
+                && !(url.starts_with("http://") || url.starts_with("https://"))
+            {
+                return Err(Failure::new(USAGE, format!("--{flag} {url} must begin with http:// or https://")));
+            }
         }
         Ok(())
     }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use api::ApiConfig;
-use drivers::process::{ProcessConfig, ProcessDriver};
 use engine::{Engine, EngineConfig, HttpCourier, Parts};
 use model::{SharedClock, SystemClock, User};
 use store::embedded::{EmbeddedOptions, EmbeddedStore};
 
 use crate::accounts::{FIRST_USER, OPERATOR_TOKEN};
 use crate::data_dir::DataDir;
+use crate::driver;
 use crate::random::SystemRandom;
-use crate::settings::{DEFAULT_PORT, PrivateTargets, Settings};
+use crate::settings::{DEFAULT_PORT, DriverChoice, PrivateTargets, Settings};
 
 /// The addresses of a server.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Addresses {
     pub local: String,
     /// As everybody else reaches it.
     pub public: String,
+    /// Where it listens.
+    pub bound: SocketAddr,
 }
 
 impl Addresses {
@@ -40,7 +42,7 @@ impl Addresses {
             loopback.clone()
         };
         let public = settings.public_url.as_ref().map_or(shown, |url| url.trim_end_matches('/').to_owned());
-        Self { local: loopback, public }
+        Self { local: loopback, public, bound }
     }
 }
 
@@ -49,28 +51,36 @@ pub fn api_config(settings: &Settings) -> ApiConfig {
     ApiConfig { max_record: settings.max_record_mbytes.map(|mbytes| u64::from(mbytes) << 20), ..ApiConfig::default() }
 }
 
+/// A server's engine, and what its driver asks of the server.
+pub struct Opened {
+    /// The engine.
+    pub engine: Engine,
+    /// Why this driver is in use, as the end of a sentence.
+    pub why: String,
+    /// Where the server has to listen, too, to be reached by runs.
+    pub listen: Option<SocketAddr>,
+}
+
 /// Opens the store and the engine of a data directory.
 pub async fn open(
     data_dir: &DataDir,
     settings: &Settings,
     addresses: &Addresses,
     ephemeral: bool,
-) -> anyhow::Result<Engine> {
+) -> anyhow::Result<Opened> {
     let clock: SharedClock = Arc::new(SystemClock);
     let random = Arc::new(SystemRandom);
-    // The driver tries out what the kernel allows, which takes as long as opening the store: both at once.
-    let exe = std::env::current_exe().context("cannot find the program's own file")?;
-    let process = ProcessConfig { ephemeral, ..ProcessConfig::new(data_dir.path(), exe) };
-    let driver = tokio::task::spawn_blocking(move || ProcessDriver::open(process));
+    // The driver tries out what the machine allows, which takes as long as opening the store: both at once.
+    let driver = driver::open(data_dir, settings, addresses, ephemeral);
     let options = EmbeddedOptions { clock: clock.clone(), random: random.clone(), inline: false };
-    let store = EmbeddedStore::open(data_dir.path(), options).await.context("cannot open the store")?;
-    let driver = driver.await?.context("cannot start the process driver")?;
-    let port = addresses.local.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_PORT);
+    let store = async { EmbeddedStore::open(data_dir.path(), options).await.context("cannot open the store") };
+    let (driver, store) = tokio::try_join!(driver, store)?;
     let defaults = EngineConfig::default();
     let config = EngineConfig {
         build_timeout_secs: settings.build_timeout_secs.unwrap_or(defaults.build_timeout_secs),
         git_protocols: settings.git_protocols.clone().unwrap_or(defaults.git_protocols.clone()),
-        api_url: addresses.local.clone(),
+        proxy: Some(proxy_at(&driver.api_url)),
+        api_url: driver.api_url,
         public_url: addresses.public.clone(),
         actor_hosts: settings.actor_hosts.unwrap_or_default(),
         console_url: addresses.public.clone(),
@@ -78,17 +88,29 @@ pub async fn open(
         user_memory_mbytes: settings.user_memory_mbytes,
         user_concurrent_runs: settings.user_concurrent_runs,
         retention_days: settings.retention_days,
-        proxy: Some(engine::ProxyEnv { host: "127.0.0.1".to_owned(), port }),
         work_dir: data_dir.path().join("work"),
         missed_schedules: settings.missed_schedules(),
         dispatch_days: settings.webhook_dispatch_days.unwrap_or(defaults.dispatch_days),
+        development: settings.development.unwrap_or(addresses.bound.ip().is_loopback()),
         ..defaults
     };
     let secret = data_dir.secret(&SystemRandom)?;
     let allow_private = settings.webhook_private_targets.unwrap_or_default() == PrivateTargets::Allow;
-    let courier = Arc::new(HttpCourier::new(&[&config.api_url, &config.public_url], allow_private));
-    let parts = Parts { store, driver: Arc::new(driver), courier, clock, random, secret, config };
-    Engine::open(parts).await.context("cannot start the engine")
+    let own = [&config.api_url, &addresses.local, &config.public_url];
+    let courier = Arc::new(HttpCourier::new(&own.map(String::as_str), allow_private));
+    let parts = Parts { store, driver: driver.driver, courier, clock, random, secret, config };
+    let engine = Engine::open(parts).await.context("cannot start the engine")?;
+    Ok(Opened { engine, why: driver.why, listen: driver.listen })
+}
+
+/// The forward proxy, which is where the API is.
+fn proxy_at(api_url: &str) -> engine::ProxyEnv {
+    let address = api_url.rsplit("://").next().unwrap_or_default().split('/').next().unwrap_or_default();
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().unwrap_or(DEFAULT_PORT)),
+        None => (address, if api_url.starts_with("https") { 443 } else { 80 }),
+    };
+    engine::ProxyEnv { host: host.to_owned(), port }
 }
 
 /// A data directory whose server does not run, opened to carry out an order.
@@ -102,9 +124,14 @@ impl Stopped {
     /// Opens it.
     pub async fn open(path: &Path) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(path)?;
-        let settings = Settings::default();
+        // No job is started, so no engine need be asked for.
+        let settings = Settings { driver: Some(DriverChoice::Process), ..Settings::default() };
         let addresses = Addresses::of(&settings, settings.listen());
-        let engine = open(&data_dir, &settings, &addresses, false).await?;
+        let driver = data_dir.driver()?;
+        let engine = open(&data_dir, &settings, &addresses, false).await?.engine;
+        if let Some(driver) = driver {
+            data_dir.set_driver(&driver)?;
+        }
         Ok(Self { engine, _data_dir: data_dir })
     }
 }
@@ -140,6 +167,18 @@ fn three_quarters_of_memory() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_proxy_is_where_the_api_is() {
+        for (url, host, port) in [
+            ("http://127.0.0.1:3333", "127.0.0.1", 3333),
+            ("http://[fd00::1]:4000", "[fd00::1]", 4000),
+            ("http://playhouse", "playhouse", 80),
+            ("https://playhouse/", "playhouse", 443),
+        ] {
+            assert_eq!(proxy_at(url), engine::ProxyEnv { host: host.to_owned(), port }, "{url}");
+        }
+    }
 
     #[test]
     fn only_the_port_that_the_cli_expects_is_called_localhost() {

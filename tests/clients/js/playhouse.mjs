@@ -17,7 +17,7 @@ export const actorsDirectory = join(here, '../../actors');
 export async function startPlayhouse(args = ['--ephemeral'], listen = '127.0.0.1:0') {
     const directory = mkdtempSync(join(tmpdir(), 'playhouse-test-'));
     const readyFile = join(directory, 'ready.json');
-    const child = spawn(binary, ['serve', '--listen', listen, '--ready-file', readyFile, ...args], {
+    const child = spawn(binary, ['serve', '--driver', 'process', '--listen', listen, '--ready-file', readyFile, ...args], {
         stdio: ['ignore', 'ignore', process.env.PLAYHOUSE_TEST_LOG ? 'inherit' : 'ignore'],
     });
     const ended = new Promise((resolve) => child.once('exit', resolve));

@@ -18,7 +18,7 @@ def server():
     """A running server: `url`, `token`, `userId`."""
     with tempfile.TemporaryDirectory(prefix='playhouse-test-') as directory:
         ready = pathlib.Path(directory) / 'ready.json'
-        command = [BINARY, 'serve', '--ephemeral', '--listen', '127.0.0.1:0', '--ready-file', str(ready)]
+        command = [BINARY, 'serve', '--driver', 'process', '--ephemeral', '--listen', '127.0.0.1:0', '--ready-file', str(ready)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 120

@@ -47,6 +47,12 @@ pub(super) async fn reboot(State(app): State<App>, OwnRun { run, .. }: OwnRun) -
     answer(&app, &run).await
 }
 
+/// `POST …/x-migrate`; ours.
+pub(super) async fn migrate(State(app): State<App>, OwnRun { run, .. }: OwnRun) -> Answer {
+    let run = app.engine().migrate_run(&run.id).await?;
+    answer(&app, &run).await
+}
+
 /// `POST …/resurrect` (`RESUR-1`).
 pub(super) async fn resurrect(State(app): State<App>, ManagedRun(run): ManagedRun, params: Params) -> Answer {
     let run = app.engine().resurrect_run(&run.id, start::options(&params)?).await?;

@@ -50,11 +50,12 @@ pub(crate) fn router() -> Router<App> {
 }
 
 /// What follows the address of a run and means the same under each of them.
-fn operations() -> [(&'static str, MethodRouter<App>); 5] {
+fn operations() -> [(&'static str, MethodRouter<App>); 6] {
     [
         ("/abort", post(change::abort)),
         ("/metamorph", post(change::metamorph)),
         ("/reboot", post(change::reboot)),
+        ("/x-migrate", post(change::migrate)),
         ("/resurrect", post(change::resurrect)),
         ("/log", get(logs::of_run)),
     ]

@@ -23,6 +23,7 @@ pub(super) struct StartParams {
     given: RunOptionsGiven,
     force_permission_level: Option<PermissionLevel>,
     webhooks: Vec<WebhookGiven>,
+    without_dev_folder: bool,
 }
 
 impl FromParams for StartParams {
@@ -36,7 +37,10 @@ impl FromParams for StartParams {
                 return Err(ApiError::invalid_request(message));
             }
         };
-        Ok(Self { given: options(params)?, force_permission_level, webhooks: webhooks::webhooks(params)? })
+        // Ours: the CLI's `--no-dev-folder`.
+        let without_dev_folder = params.maybe_flag("devFolder")? == Some(false);
+        let webhooks = webhooks::webhooks(params)?;
+        Ok(Self { given: options(params)?, force_permission_level, webhooks, without_dev_folder })
     }
 }
 
@@ -111,12 +115,13 @@ impl Asking {
     /// the permission level is for Actors only (`TASK-4`, `START-15`).
     pub(super) async fn launch(self, app: &App, body: Bytes) -> Result<Arc<Run>, ApiError> {
         let input = (!body.is_empty()).then_some(RunInput { body, content_type: self.content_type });
-        let StartParams { given, force_permission_level, webhooks } = self.start;
+        let StartParams { given, force_permission_level, webhooks, without_dev_folder } = self.start;
         let webhooks = webhooks::checked(&webhooks, app.engine(), &self.caller)?;
         let start = StartRun {
             given,
             force_permission_level,
             input,
+            without_dev_folder,
             asked: self.asked,
             task: None,
             scheduled: None,

@@ -27,6 +27,7 @@ mod storages;
 mod actors;
 mod builds;
 mod containers;
+mod development;
 mod events;
 mod isolation;
 mod logs;

@@ -60,6 +60,20 @@ async fn a_running_run_is_rebooted_and_a_finished_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_migrates_on_demand() {
+    let server = TestServer::start().await;
+    let run = server.given_running().await;
+    let url = format!("/v2/actor-runs/{run}/x-migrate");
+
+    let migrating = server.post(&url).await.expect(200).data();
+    assert_eq!((&migrating["status"], &migrating["stats"]["migrationCount"]), (&json!("RUNNING"), &json!(1)));
+    server.running(&run, 2).await;
+
+    server.end(&run, 0).await;
+    server.post(&url).await.expect_error(403, "job-finished");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_becomes_one_of_another_actor_with_a_new_input() {
     let server = TestServer::start().await;
     let engine = &server.engine.engine;

@@ -34,6 +34,12 @@ impl Masker {
         &self.masked
     }
 
+    /// Whether nothing is held back.
+    #[cfg(feature = "docker")]
+    pub(super) fn is_settled(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Returns what was held back; no bytes follow.
     pub(super) fn finish(&mut self) -> &[u8] {
         self.mask(false);

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,10 +24,11 @@ use super::identity::{ProcessHandle, ProcessIdentity};
 use super::image::{self, StoredImage};
 use super::life::Life;
 use super::means::{Apart, Means};
-use super::sandbox::{MARKER, remove_tree};
+use super::sandbox::{Bind, MARKER, remove_tree};
 use super::supervisor::{ASK_KILL, ASK_SIGNAL, SUPERVISE};
 use super::wire::{self, Handover, Reply, Task};
 use super::{probe, tree};
+use crate::files::names;
 use crate::{
     BuildSpec, Driver, DriverError, Exit, ExitCause, ImageInfo, Isolation, Job, JobKind, Observed, RunSpec, Stop, Usage,
 };
@@ -168,6 +169,7 @@ impl Driver for ProcessDriver {
         self.start(job, move |inner| {
             let image = StoredImage::load(&inner.config.data_dir, &spec.build_id).context("cannot read the image")?;
             let image = image.ok_or_else(|| DriverError::NoSuchImage(spec.build_id.clone()))?;
+            let image = inner.with_mounts(image, &spec)?;
             let secrets = spec.secrets.clone();
             Ok(inner.handover(Task::Run(Box::new(spec), image), secrets))
         })
@@ -295,6 +297,29 @@ impl Inner {
             ephemeral: self.config.ephemeral,
             min_free_bytes: self.config.min_free_bytes,
         }
+    }
+
+    /// The image as the run sees it, with the folders of this machine that it asks for.
+    fn with_mounts(&self, mut image: StoredImage, spec: &RunSpec) -> Result<StoredImage, DriverError> {
+        if !spec.mounts.is_empty() && self.means.apart == Apart::Nothing {
+            let reason = "a folder of this machine can be mounted only where the kernel allows namespaces";
+            return Err(DriverError::CannotStart(reason.to_owned()));
+        }
+        for mount in &spec.mounts {
+            if !mount.source.is_dir() {
+                return Err(DriverError::CannotStart(format!("the folder {} is not there", mount.source.display())));
+            }
+            let target = PathBuf::from(mount.target.as_ref().unwrap_or(&image.info.workdir));
+            image.binds.push(Bind { source: mount.source.clone(), target: target.clone(), writable: mount.writable });
+            let in_layers = target.strip_prefix("/").unwrap_or(&target);
+            for name in &mount.keeps {
+                let own = |layer: &PathBuf| self.config.data_dir.join(layer).join(in_layers).join(name);
+                if let Some(source) = image.layers.iter().rev().map(own).find(|own| own.is_dir()) {
+                    image.binds.push(Bind { source, target: target.join(name), writable: false });
+                }
+            }
+        }
+        Ok(image)
     }
 
     fn start(&self, job: &Job, handover: impl FnOnce() -> Result<Handover, DriverError>) -> Result<(), DriverError> {
@@ -480,14 +505,8 @@ impl Inner {
     }
 
     fn list(&self) -> Vec<Job> {
-        let mut jobs = Vec::new();
-        for (kind, dir) in [(JobKind::Run, "runs"), (JobKind::Build, "builds")] {
-            for id in names(&self.config.data_dir.join(dir)) {
-                let lives = names(&self.config.data_dir.join(dir).join(&id));
-                let lives = lives.into_iter().filter_map(|life| life.parse().ok());
-                jobs.extend(lives.map(|life| Job { kind, id: id.clone(), life }));
-            }
-        }
+        let mut jobs = crate::files::jobs(&self.config.data_dir, JobKind::Run);
+        jobs.extend(crate::files::jobs(&self.config.data_dir, JobKind::Build));
         jobs
     }
 
@@ -519,12 +538,6 @@ fn group_name(job: &Job) -> String {
         JobKind::Build => "build",
     };
     format!("{kind}-{}-{}", job.id, job.life)
-}
-
-/// The names in a directory; none if it is not there.
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Frees the supervisor's entry in the process table when it ends, whether anybody waits for the job or not.

@@ -1,7 +1,7 @@
 //! The files of one life of a run or build: all that is needed to find it again.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::Group;
 use super::identity::ProcessIdentity;
 use super::wire::VERSION;
-use crate::{Exit, Job, JobKind};
+use crate::files::{job_dir, read_json, write_whole};
+use crate::{Exit, Job};
 
 /// A directory, `runs/<id>/<life>` or `builds/<id>/<life>`.
 #[derive(Clone, Debug)]
@@ -37,16 +38,7 @@ impl Life {
     /// # Errors
     /// If the id could mean a place outside of it.
     pub(super) fn of(data_dir: &Path, job: &Job) -> io::Result<Self> {
-        let sound = !job.id.is_empty()
-            && job.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        if !sound {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{:?} is no id", job.id)));
-        }
-        let kind = match job.kind {
-            JobKind::Run => "runs",
-            JobKind::Build => "builds",
-        };
-        Ok(Self::at(&data_dir.join(kind).join(&job.id).join(job.life.to_string())))
+        Ok(Self::at(&job_dir(data_dir, job)?))
     }
 
     pub(super) fn at(dir: &Path) -> Self {
@@ -87,7 +79,7 @@ impl Life {
 
     /// How to find the life; `None` if it was never let go.
     pub(super) fn read(&self) -> io::Result<Option<Found>> {
-        read(&self.dir.join("life.json"))
+        read_json(&self.dir.join("life.json"))
     }
 
     /// Makes the scratch directory, by which the supervisor has begun: from here on the life has happened.
@@ -106,29 +98,19 @@ impl Life {
     }
 
     pub(super) fn first_process(&self) -> Option<ProcessIdentity> {
-        read(&self.dir.join("first-process.json")).ok().flatten()
+        read_json(&self.dir.join("first-process.json")).ok().flatten()
     }
 
     /// Writes the end of the life: whole or not at all, and on disk when this returns.
     pub(super) fn write_exit(&self, exit: &Exit) -> io::Result<()> {
-        let temporary = self.dir.join("exit.json.tmp");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(&ExitFile { version: VERSION, exit: exit.clone() })?)?;
-        file.sync_data()?;
-        fs::rename(temporary, self.dir.join("exit.json"))
+        write_whole(
+            &self.dir.join("exit.json"),
+            &serde_json::to_vec(&ExitFile { version: VERSION, exit: exit.clone() })?,
+        )
     }
 
     /// The end of the life, if it was written.
     pub(super) fn read_exit(&self) -> io::Result<Option<Exit>> {
-        Ok(read::<ExitFile>(&self.dir.join("exit.json"))?.map(|file| file.exit))
-    }
-}
-
-/// Reads a file of ours; one that is not there or, since its writer was killed, not whole is `None`.
-fn read<T: serde::de::DeserializeOwned>(file: &Path) -> io::Result<Option<T>> {
-    match fs::read(file) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(err),
+        Ok(read_json::<ExitFile>(&self.dir.join("exit.json"))?.map(|file| file.exit))
     }
 }

@@ -118,6 +118,8 @@ impl Bench {
             build_id: built.id.clone(),
             env: BTreeMap::new(),
             secrets: Vec::new(),
+            mounts: Vec::new(),
+            ports: Vec::new(),
             limits: limits(),
             log,
         };

@@ -84,6 +84,8 @@ impl Bench {
             build_id: "build1".into(),
             env: BTreeMap::from([("SCRIPT".into(), script.into()), ("OVERRIDDEN".into(), "run".into())]),
             secrets: Vec::new(),
+            mounts: Vec::new(),
+            ports: Vec::new(),
             limits: Limits { memory_bytes: 256 << 20, cpu_millis: 2000, pids: 64, disk_bytes: 1 << 30 },
             log: self.data_dir().join("runs").join(id).join("log"),
         }

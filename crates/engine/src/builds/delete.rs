@@ -52,7 +52,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn remove_image(&self, id: &BuildId) {
+    pub(crate) async fn remove_image(&self, id: &BuildId) {
         if let Err(failure) = self.inner.driver.remove_image(id.as_str()).await {
             warn!(build.id = %id, %failure, "Cannot remove the image of build {id}");
         }

@@ -20,5 +20,6 @@ mod fetch_tests;
 mod tests;
 
 pub(crate) use self::live::LiveBuild;
+pub(crate) use self::source::blocking;
 pub use self::start::StartBuild;
 pub(crate) use self::view::{BuildView, Views};

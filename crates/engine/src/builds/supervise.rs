@@ -90,6 +90,10 @@ impl Supervisor {
                 JobStatus::Ready => self.begin().await,
                 // What the source says of the Actor is written down once the driver has the build.
                 _ if build.actor_definition.is_none() => self.prepare(&build).await,
+                _ if self.is_forgotten(&build).await => {
+                    self.engine.say(&self.log, "The server was restarted, so the image is built again.").await;
+                    self.prepare(&build).await;
+                }
                 _ => self.watch(&build).await,
             }
         }
@@ -138,6 +142,7 @@ impl Supervisor {
                 }
             }
         };
+        self.is_taken_up = false;
         match result {
             Ok(definition) => self.note_started(definition).await,
             Err(reason) => {
@@ -310,6 +315,14 @@ impl Supervisor {
                 () = self.engine.sleep_until(deadline), if status == JobStatus::Running => {}
             }
         }
+    }
+
+    /// Whether a build that had begun ended with the former server, as builds of some drivers do. It is done again; steps that
+    /// were done are found in the cache.
+    async fn is_forgotten(&self, build: &Build) -> bool {
+        self.is_taken_up
+            && build.status == JobStatus::Running
+            && self.engine.observe(&job_of(&build.id)).await == Observed::Unknown
     }
 
     async fn note_exit(&mut self, exit: &Exit) {

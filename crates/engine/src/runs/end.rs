@@ -87,7 +87,7 @@ fn read_exit(run: &Run, exit: &Exit) -> (JobEvent, EndCause, String) {
             (JobEvent::CannotStart, EndCause::CannotStart, format!("Actor could not be started: {reason}"))
         }
         ExitCause::Lost => {
-            let message = "Actor was lost: its supervising process was killed from outside, or the machine went down.";
+            let message = "Actor was lost: its container or supervising process was removed or killed from outside, or the machine went down.";
             (failed, EndCause::Lost, message.to_owned())
         }
     }
@@ -109,6 +109,7 @@ fn may_restart(run: &Run, exit: &Exit) -> bool {
 pub(crate) fn end(run: &mut Run, ending: Ending, exit: Option<&Exit>, now: Timestamp) {
     match ending {
         Ending::Restart { .. } => {
+            run.migrate_at = None;
             let window = now.plus_secs(-RESTART_WINDOW_SECS);
             run.recent_restarts.retain(|at| *at > window);
             run.recent_restarts.push(exit.map_or(now, |exit| exit.at));
@@ -118,7 +119,7 @@ pub(crate) fn end(run: &mut Run, ending: Ending, exit: Option<&Exit>, now: Times
         Ending::Final { status, cause, message } => {
             let at = exit.map_or(now, |exit| exit.at).max(run.started_at);
             (run.stats, run.usage) = figures_at(run, at);
-            run.running_since = None;
+            (run.running_since, run.migrate_at) = (None, None);
             run.status = status;
             run.finished_at = Some(at);
             run.exit_code = exit.and_then(|exit| exit.code);

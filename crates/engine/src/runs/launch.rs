@@ -2,10 +2,12 @@
 
 use drivers::{DriverError, Limits, RunSpec};
 use futures::TryStreamExt as _;
-use model::{Build, EnvVar, JobEvent, JobStatus, Run, Timestamp, step};
+use model::{Actor, Build, EnvVar, JobEvent, JobStatus, Run, Timestamp, step};
 use store::{Content, JobLog};
 use tracing::warn;
 
+use crate::builds::blocking;
+use crate::runs::development;
 use crate::runs::environment::{DEFAULT_WEB_PORT, Surroundings, custom_port, environment};
 use crate::runs::live::{job, job_of};
 use crate::supervision::Backoff;
@@ -143,7 +145,7 @@ impl Engine {
         };
         let starter = self.user(&run.user_id).await.map_err(|error| failed(&error))?;
 
-        let (custom, mut secrets) = self.open_variables(&build.env_vars)?;
+        let (custom, _) = self.open_variables(&build.env_vars)?;
         let port = custom_port(&custom).unwrap_or(port);
         let has_secrets = self.view(&build).map_err(|error| failed(&error))?.has_secrets();
         let input_key = match has_secrets {
@@ -152,7 +154,7 @@ impl Engine {
         };
         let token = self.inner.keys.run_token(&run.id);
         let events_secret = self.inner.keys.events_secret(&run.id);
-        let env = environment(
+        let mut env = environment(
             run,
             &Surroundings {
                 config: &self.inner.config,
@@ -166,10 +168,13 @@ impl Engine {
                 custom: &custom,
             },
         );
-        // Logs are readable by whoever has the run's id.
-        secrets.push(token);
+        let mut secrets = self.secrets_of(run, &build).await?;
         secrets.extend(input_key.map(|key| key.passphrase));
-        secrets.extend(self.secret_input(run, &build).await.map_err(|error| failed(&error))?);
+        let development = self.development(run, actor.as_deref()).await?;
+        // What the version itself sets wins: it may be another debugger.
+        for (name, value) in development.env {
+            env.entry(name).or_insert(value);
+        }
         let log = store.logs.file(&JobLog::Run(run.id)).await.map_err(|error| failed(&error))?;
         let spec = RunSpec {
             job: job_of(run),
@@ -177,9 +182,63 @@ impl Engine {
             env,
             secrets,
             limits: limits(run.options.memory_mbytes, run.options.disk_mbytes),
+            mounts: development.mounts,
+            ports: development.ports,
             log,
         };
         Ok((spec, port))
+    }
+
+    /// What the development of the run's Actor asks of it, said in its log. Only its owner's runs are asked.
+    async fn development(&self, run: &Run, actor: Option<&Actor>) -> Result<development::Asked, String> {
+        let actor = actor.filter(|actor| actor.user_id == run.user_id && !actor.development.is_default());
+        let Some(actor) = actor.filter(|_| self.inner.config.development) else {
+            return Ok(development::Asked::default());
+        };
+        let (asked, without_folder) = (actor.development.clone(), run.without_dev_folder);
+        let (has_own_network, work_dir) = (self.inner.driver.has_own_network(), self.inner.config.work_dir.clone());
+        let read = move || {
+            development::asked(&asked, without_folder, has_own_network, &work_dir).map_err(|error| error.to_string())
+        };
+        let asked = blocking(read).await?;
+        for line in &asked.said {
+            self.say(&JobLog::Run(run.id), line).await;
+        }
+        Ok(asked)
+    }
+
+    /// What must not be seen in the run's log, which is readable by whoever has the run's id.
+    async fn secrets_of(&self, run: &Run, build: &Build) -> Result<Vec<String>, String> {
+        let (_, mut secrets) = self.open_variables(&build.env_vars)?;
+        secrets.push(self.inner.keys.run_token(&run.id));
+        let input = self.secret_input(run, build).await;
+        secrets.extend(input.map_err(|error| format!("the store failed: {error}"))?);
+        Ok(secrets)
+    }
+
+    /// Hands the driver what it cannot keep on disk of a run that a former server started.
+    pub(crate) async fn hand_over_secrets(&self, run: &Run) {
+        let mut backoff = Backoff::default();
+        let secrets = loop {
+            let build = match self.inner.store.builds.get(&run.build_id).await {
+                // With the build its variables are gone; the token is what is left to hide.
+                Ok(None) => break vec![self.inner.keys.run_token(&run.id)],
+                Ok(Some(build)) => self.secrets_of(run, &build).await,
+                Err(error) => Err(error.to_string()),
+            };
+            match build {
+                Ok(secrets) => break secrets,
+                Err(reason) => {
+                    warn!(run.id = %run.id, reason, "Cannot read the secrets of run {}; trying again", run.id)
+                }
+            }
+            backoff.wait().await;
+        };
+        for life in [run.started_life, run.life] {
+            if let Err(failure) = self.inner.driver.take_up(&job(&run.id, life), &secrets).await {
+                warn!(run.id = %run.id, %failure, "The driver could not take up run {}", run.id);
+            }
+        }
     }
 
     /// The values of the run's input that its build's schema calls secret.

@@ -58,6 +58,7 @@ impl Engine {
                 run.input_key.clone_from(&input_key);
                 run.granted_storages.clone_from(&granted_storages);
                 run.life += 1;
+                run.migrate_at = None;
                 run.stats.metamorph += 1;
                 run.metamorphs.push(Metamorph {
                     created_at: now,

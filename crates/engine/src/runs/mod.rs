@@ -3,6 +3,7 @@
 mod abort;
 mod charge;
 mod delete;
+mod development;
 mod end;
 mod environment;
 mod figures;
@@ -10,6 +11,7 @@ mod input;
 mod launch;
 mod live;
 mod metamorph;
+mod migrate;
 mod options;
 mod reboot;
 mod resurrect;

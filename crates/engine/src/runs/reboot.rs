@@ -16,6 +16,8 @@ impl Engine {
             .change_run(id, |run| {
                 must_run(run)?;
                 run.life += 1;
+                // A run that is told of its migration reboots itself when it is ready.
+                run.migrate_at = None;
                 run.stats.reboot_count += 1;
                 Ok(())
             })

@@ -27,6 +27,8 @@ pub struct StartRun {
     pub force_permission_level: Option<PermissionLevel>,
     /// The input; `None` or an empty one if no body came.
     pub input: Option<RunInput>,
+    /// Whether to run the build alone, whatever folder the Actor is developed in.
+    pub without_dev_folder: bool,
     /// Who asked, and from where.
     pub asked: Asked,
     /// The task it is started from, by [`Engine::start_task`] only.
@@ -158,6 +160,8 @@ impl Engine {
             charged_event_counts,
             life: 1,
             started_life: 0,
+            migrate_at: None,
+            without_dev_folder: start.without_dev_folder,
             recent_restarts: Vec::new(),
             deadline: None,
             running_since: None,

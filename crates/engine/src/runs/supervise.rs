@@ -81,6 +81,7 @@ impl Supervisor {
     /// Notices a life that the former server launched without living to write it down.
     async fn look_around(&self) {
         let run = self.live.state();
+        self.engine.hand_over_secrets(&run).await;
         if run.started_life < run.life && self.engine.observe(&job_of(&run)).await != Observed::Unknown {
             let timeout_at = deadline_from(&run, self.engine.now());
             self.engine.note_started(&run, None, timeout_at).await;
@@ -127,7 +128,7 @@ impl Supervisor {
         tokio::pin!(exit);
         let mut measuring = interval_at(tokio::time::Instant::now(), MEASURED_EVERY);
         measuring.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut is_warned, mut is_signalled, mut is_killed) = (false, false, false);
+        let (mut is_warned, mut is_signalled, mut is_killed, mut is_migrating) = (false, false, false, false);
         loop {
             let run = self.live.state();
             if run.status.is_terminal() || run.life != watched.life {
@@ -142,6 +143,19 @@ impl Supervisor {
             if is_overdue && !is_killed {
                 self.engine.kill(&job).await;
                 is_killed = true;
+            }
+            let migrate_at = run.migrate_at.filter(|_| run.status == JobStatus::Running && !is_overdue);
+            match migrate_at {
+                Some(at) if at <= now => {
+                    self.migrate().await;
+                    continue;
+                }
+                Some(at) if !is_migrating => {
+                    let secs = u64::try_from(at.millis_since(now)).unwrap_or_default().div_ceil(1000);
+                    self.live.audience.tell_migrating(now, secs);
+                    is_migrating = true;
+                }
+                _ => {}
             }
             if run.status == JobStatus::Aborting && !is_overdue && !is_warned {
                 self.live.audience.tell_aborting(now);
@@ -158,6 +172,7 @@ impl Supervisor {
                 exit = &mut exit => return self.note_exit(&run, &exit).await,
                 () = self.live.changed() => {}
                 () = self.engine.sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {}
+                () = self.engine.sleep_until(migrate_at.unwrap_or(now)), if migrate_at.is_some() => {}
                 _ = measuring.tick() => self.measure(&job, &run).await,
             }
         }
@@ -189,6 +204,17 @@ impl Supervisor {
                 let (status, _) = step(run.status, JobEvent::DeadlinePassed).map_err(|_| EngineError::JobFinished)?;
                 run.status = status;
                 run.end_cause = run.end_cause.or((status == JobStatus::TimingOut).then_some(EndCause::Timeout));
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// The time to save its state is over: the run gets another life.
+    async fn migrate(&self) {
+        self.insist(|run| {
+            if run.migrate_at.take().is_some() && run.status == JobStatus::Running {
+                run.life += 1;
             }
             Ok(())
         })

@@ -100,6 +100,7 @@ impl Engine {
             given: RunOptionsGiven::default(),
             force_permission_level: None,
             input: action.input.as_ref().map(body),
+            without_dev_folder: false,
             asked,
             task: None,
             scheduled: Some(scheduled),

@@ -122,6 +122,7 @@ impl Engine {
             },
             force_permission_level: None,
             input: None,
+            without_dev_folder: false,
             asked: Asked { origin: Origin::Standby, client_ip: None, user_agent: None, workflow_key: None },
             task: None,
             scheduled: None,

@@ -13,6 +13,7 @@ use store::Window;
 
 use super::serve::{Ready, Serve};
 use crate::demo::{ACTOR_NAME, site, source};
+use crate::settings::DriverChoice;
 
 /// How many items are printed.
 const SHOWN: u64 = 5;
@@ -32,8 +33,10 @@ pub struct Demo {
 
 impl Demo {
     /// Serves, runs the sample once the server answers, and says what to do next.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(mut self) -> anyhow::Result<()> {
         let once = self.once;
+        // The sample is this program, which containers do not have.
+        self.serve.settings.driver = Some(DriverChoice::Process);
         self.serve.run(Some(Box::new(move |ready| {
             Box::pin(async move {
                 show(&ready).await.context("the sample did not work")?;
@@ -74,6 +77,7 @@ async fn show(ready: &Ready) -> anyhow::Result<()> {
         given,
         force_permission_level: None,
         input,
+        without_dev_folder: false,
         asked,
         task: None,
         scheduled: None,

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod demo;
+mod doctor;
 mod env;
 mod serve;
 mod token;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Demo),
     /// Print the lines that point the apify CLI, the clients and the SDKs at the server
     Env(env::Env),
+    /// Say where runs and builds can be executed on this machine, what keeps them apart, and what to do where something is missing
+    Doctor(doctor::Doctor),
     /// Add and list users, on a running server or a stopped one
     #[command(subcommand)]
     User(user::User),
@@ -53,6 +56,7 @@ impl Cli {
             Command::Demo(demo) => demo.run(),
             Command::SampleCrawler => crate::demo::crawler::run(),
             Command::Env(env) => env.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::User(user) => user.run(),
             Command::Token(token) => token.run(),
         }

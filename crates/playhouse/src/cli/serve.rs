@@ -53,6 +53,8 @@ pub struct Ready {
     pub user: Arc<User>,
     /// The local operator's token.
     pub token: String,
+    /// Why this driver is in use.
+    pub why: String,
 }
 
 /// What to do once the server answers, and whether the server is to stop after it.
@@ -78,7 +80,9 @@ impl Serve {
         let listener = crate::server::bind(settings.listen()).await?;
         let bound = listener.local_addr()?;
         let addresses = Addresses::of(settings, bound);
-        let engine = wiring::open(&data_dir, settings, &addresses, self.ephemeral).await?;
+        let wiring::Opened { engine, why, listen } =
+            wiring::open(&data_dir, settings, &addresses, self.ephemeral).await?;
+        let for_runs = listen.map(crate::server::bind_ahead).transpose()?;
         let (user, token) = wiring::operator(&engine, &data_dir).await?;
         data_dir.set_url(&addresses.public)?;
 
@@ -88,11 +92,16 @@ impl Serve {
         let pages = console::router(engine.clone(), settings.console_password.clone(), bound).merge(site::router());
         let app = api::App::new(engine.clone(), wiring::api_config(settings));
         let api = api::Service::new(app.clone());
+        if let Some(for_runs) = for_runs {
+            // Runs have no business with the pages.
+            let faces = Faces { api: api.clone(), pages: axum::Router::new() };
+            tokio::spawn(crate::server::serve(for_runs, faces, stop.clone()));
+        }
         let server = tokio::spawn(crate::server::serve(listener, Faces { api, pages }, stop.clone()));
         engine.recover().await.context("cannot take up the runs of the last time")?;
         app.deliver_webhooks();
 
-        let ready = Ready { engine: engine.clone(), addresses, user, token };
+        let ready = Ready { engine: engine.clone(), addresses, user, token, why };
         if let Some(path) = &self.ready_file {
             write_ready_file(path, &ready)?;
         }
@@ -118,6 +127,9 @@ impl Serve {
         }
         orders.await.ok();
         engine.shutdown().await;
+        if let Err(failure) = engine.driver().close().await {
+            tracing::warn!(%failure, "The driver could not end its jobs");
+        }
         tracing::info!("Stopped");
         done.map(|_| ())
     }
@@ -139,13 +151,15 @@ fn greet(ready: &Ready, data_dir: &Path, ephemeral: bool, with_next_steps: bool)
     let url = &ready.addresses.public;
     let driver = ready.engine.driver();
     let isolation = driver.isolation();
-    tracing::info!(url, driver = driver.name(), isolation = isolation.level, "Playhouse answers");
+    let why = &ready.why;
+    tracing::info!(url, driver = driver.name(), why, isolation = isolation.level, "Playhouse answers");
     if !std::io::stdout().is_terminal() && !with_next_steps {
         return;
     }
     println!("playhouse {}  API {url}  console {url}", env!("CARGO_PKG_VERSION"));
     let kept = if ephemeral { "thrown away at the end" } else { "kept" };
-    println!("data {} ({kept})   driver: {} (isolation: {})", data_dir.display(), driver.name(), isolation.level);
+    println!("data {} ({kept})", data_dir.display());
+    println!("driver: {} (isolation: {}), {why}", driver.name(), isolation.level);
     if !with_next_steps {
         return;
     }

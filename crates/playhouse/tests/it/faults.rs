@@ -71,7 +71,7 @@ async fn a_run_whose_supervisor_is_killed_is_lost_and_leaves_nothing_running() {
 
     kill(stage.supervisor_of("runs", &run), Signal::SIGKILL).unwrap();
 
-    let ended = stage.ends(&run, "FAILED", "supervising process was killed").await;
+    let ended = stage.ends(&run, "FAILED", "supervising process was removed or killed").await;
     assert_eq!(ended["exitCode"], Value::Null, "{ended}");
     assert!(stage.server.text(&format!("logs/{run}")).await.contains("Z started\n"));
 }
@@ -86,7 +86,7 @@ async fn a_run_whose_supervisor_is_killed_after_the_server_is_lost_and_leaves_no
     kill(stage.supervisor_of("runs", &run), Signal::SIGKILL).unwrap();
     stage.server = Server::start(&stage.directory.path().join("data"));
 
-    stage.ends(&run, "FAILED", "supervising process was killed").await;
+    stage.ends(&run, "FAILED", "supervising process was removed or killed").await;
     assert!(stage.server.text(&format!("logs/{run}")).await.contains("Z started\n"));
 }
 

@@ -6,6 +6,7 @@
 
 mod actors;
 mod command_line;
+mod containers;
 mod durability;
 mod faults;
 mod full_disk;

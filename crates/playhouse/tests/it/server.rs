@@ -31,11 +31,22 @@ impl Server {
     }
 
     /// Starts it through `command`, which ends with the program to run: a tracer, for example.
-    pub fn start_with(mut command: Command, data_dir: &Path) -> Self {
+    pub fn start_with(command: Command, data_dir: &Path) -> Self {
+        Self::launch(command, data_dir, &["--driver", "process"])
+    }
+
+    /// Starts it with further arguments.
+    pub fn start_as(data_dir: &Path, arguments: &[&str]) -> Self {
+        Self::launch(Command::new(BINARY), data_dir, arguments)
+    }
+
+    fn launch(mut command: Command, data_dir: &Path, arguments: &[&str]) -> Self {
         let ready_file = data_dir.with_extension("ready");
         std::fs::remove_file(&ready_file).ok();
         let child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .arg("--data-dir")
             .arg(data_dir)
             .arg("--ready-file")
             .arg(&ready_file)

@@ -132,7 +132,7 @@ impl Server {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("ready.json");
         let mut process = Command::new(binary)
-            .args(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--ready-file"])
+            .args(["serve", "--driver", "process", "--ephemeral", "--listen", "127.0.0.1:0", "--ready-file"])
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

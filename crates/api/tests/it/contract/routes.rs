@@ -10,6 +10,10 @@ use crate::harness::TestServer;
 /// Addresses that the document lacks and clients or people use, each with the reason.
 pub(super) const BESIDES: &[(&str, &str, &str)] = &[
     ("GET", "/openapi.json", "describes this server to machines"),
+    ("POST", "/actor-runtime/dev-folder/{}", "the CLI sets the folder that is mounted into runs here"),
+    ("POST", "/actor-runtime/debug/{}", "the CLI has runs wait for a debugger here"),
+    ("POST", "/v2/actor-runtime/dev-folder/{}", "the same, for clients that put `/v2` before everything"),
+    ("POST", "/v2/actor-runtime/debug/{}", "the same, for clients that put `/v2` before everything"),
     ("DELETE", "/v2/actors/{}/builds/{}", "an Actor's builds have all of `/v2/actor-builds/{}` (BLD-11)"),
     ("GET", "/v2/actors/{}/builds/{}/log", "an Actor's builds have all of `/v2/actor-builds/{}` (BLD-11)"),
     ("GET", "/v2/actors/{}/builds/default/log", "the default build answers like one that is named (BLD-8)"),

@@ -3,7 +3,6 @@
 //! It is our own binary, executed with [`SUPERVISE`] and the directory of the life. It waits at its gate, the standard
 //! input, until the server has written down how to find it; if the server dies before, it ends with nothing done.
 
-mod log_file;
 mod watch;
 
 use std::io;
@@ -17,9 +16,9 @@ use super::image::{self, StoredImage};
 use super::life::Life;
 use super::sandbox::{Command, CommandEnd, Sandbox, SandboxError, owner};
 use super::wire::{self, Handover, Reply, Task};
+use crate::log::LogFile;
 use crate::{Exit, ExitCause, RunSpec};
 
-pub(super) use log_file::LogFile;
 pub(super) use watch::Supervisor;
 
 /// First argument of our own binary for the supervisor of a run or build.

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::LogFile;
+use crate::log::LogFile;
 use crate::process::cgroup::Group;
 use crate::process::life::Life;
 use crate::process::means::Means;

@@ -144,6 +144,8 @@ async fn jobs_that_nobody_knows_are_ended_and_forgotten() {
     let run = test.running(RunOptionsGiven::default()).await;
     let orphan = Job { kind: JobKind::Run, id: "aaaaaaaaaaaaaaaaa".into(), life: 1 };
     let spec = RunSpec {
+        mounts: Vec::new(),
+        ports: Vec::new(),
         job: orphan.clone(),
         build_id: "build".into(),
         env: Default::default(),

@@ -48,7 +48,7 @@ async fn the_end_of_a_run_is_named_by_its_cause() {
             None,
             Failed,
             EndCause::Lost,
-            "Actor was lost: its supervising process was killed from outside, or the machine went down.",
+            "Actor was lost: its container or supervising process was removed or killed from outside, or the machine went down.",
         ),
     ] {
         let run = test.running(RunOptionsGiven::default()).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use drivers::fake::Call;
 use drivers::{Job, JobKind, Stop};
+use futures::StreamExt as _;
 use model::{JobStatus, MAX_METAMORPHS, PermissionLevel, RunId};
 use store::JobLog;
 
@@ -212,4 +213,46 @@ async fn an_abort_during_a_reboot_ends_the_run() {
     let started = test.driver.calls().into_iter().filter(|call| matches!(call, Call::StartRun(_))).count();
     let killed = test.driver.calls().contains(&Call::Stop(job(&run.id, u32::try_from(started).unwrap()), Stop::Kill));
     assert!(killed, "whatever was started last is dead");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migrating_run_is_told_and_goes_on_in_another_life() {
+    let test = TestEngine::start().await;
+    let run = test.running(RunOptionsGiven::default()).await;
+    let events = test.engine.events(&run.id, &test.events_secret(&run.id)).unwrap();
+    let mut events = events.filter(|event| std::future::ready(!event.contains("systemInfo")));
+
+    let first = test.engine.migrate_run(&run.id).await.unwrap();
+    let again = test.engine.migrate_run(&run.id).await.unwrap();
+
+    assert_eq!((first.stats.migration_count, again.stats.migration_count), (1, 1), "MIG-1");
+    let told = [events.next().await.unwrap(), events.next().await.unwrap()];
+    assert!(
+        told[0].contains(r#""name":"migrating""#) && told[0].contains(r#""timeRemainingSecs":10"#),
+        "EVT-10: {told:?}"
+    );
+    assert!(told[1].contains(r#""persistState""#) && told[1].contains(r#""isMigrating":true"#), "{told:?}");
+    assert_eq!(test.stored(&run.id).await.life, 1, "it has time to save its state");
+    let run = test.started(&run.id, 2).await;
+    assert_eq!((run.status, run.migrate_at, run.stats.reboot_count), (JobStatus::Running, None, 0));
+    assert!(test.driver.calls().contains(&Call::Stop(job(&run.id, 1), Stop::Kill)));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(test.stored(&run.id).await.life, 2, "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migrating_run_that_reboots_itself_has_migrated() {
+    let test = TestEngine::start().await;
+    let run = test.running(RunOptionsGiven::default()).await;
+
+    test.engine.migrate_run(&run.id).await.unwrap();
+    test.engine.reboot_run(&run.id).await.unwrap();
+    test.started(&run.id, 2).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+
+    let run = test.stored(&run.id).await;
+    assert_eq!((run.life, run.stats.migration_count, run.stats.reboot_count), (2, 1, 1), "REBOOT-2");
+    test.exit(&run.id, 0);
+    test.ended(&run.id).await;
+    assert!(matches!(test.engine.migrate_run(&run.id).await, Err(EngineError::JobFinished)));
 }

@@ -1,4 +1,4 @@
-//! The log file of a job, as its supervisor writes it.
+//! The log file of a job, as whoever reads the job's output writes it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use model::{Clock, SystemClock};
+use model::{Clock, SystemClock, Timestamp};
 
-use crate::log::{LineStamper, server_line};
+use super::{LineStamper, server_line};
 
 /// Output between two looks at the free space of the disk.
 const BYTES_BETWEEN_LOOKS: usize = 16 << 20;
@@ -18,7 +18,7 @@ const BYTES_BETWEEN_LOOKS: usize = 16 << 20;
 /// Only whole lines are written, except for very long ones, since the server appends lines of its own. Memory stays flat
 /// whatever is written. When the disk is nearly full the log is cut, with a line that says so, and output goes nowhere.
 #[derive(Debug)]
-pub(in crate::process) struct LogFile {
+pub(crate) struct LogFile {
     file: File,
     stamper: LineStamper,
     lines: Vec<u8>,
@@ -32,7 +32,7 @@ pub(in crate::process) struct LogFile {
 
 impl LogFile {
     /// Opens the log, and makes it if it is not there.
-    pub(super) fn open(path: &Path, secrets: &[String], min_free_bytes: u64) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, secrets: &[String], min_free_bytes: u64) -> io::Result<Self> {
         let open = || OpenOptions::new().append(true).create(true).open(path);
         let file = match (open(), path.parent()) {
             (Err(err), Some(dir)) if err.kind() == io::ErrorKind::NotFound => {
@@ -54,7 +54,12 @@ impl LogFile {
     }
 
     /// Appends output of a command.
-    pub(in crate::process) fn output(&mut self, bytes: &[u8]) {
+    pub(crate) fn output(&mut self, bytes: &[u8]) {
+        self.output_at(SystemClock.now(), bytes);
+    }
+
+    /// Appends output of a command that came at `now`.
+    pub(crate) fn output_at(&mut self, now: Timestamp, bytes: &[u8]) {
         if self.cut {
             return;
         }
@@ -62,25 +67,32 @@ impl LogFile {
         if self.unwatched > BYTES_BETWEEN_LOOKS {
             self.watch_disk();
         }
-        self.stamper.push(SystemClock.now(), bytes, &mut self.lines);
+        self.stamper.push(now, bytes, &mut self.lines);
         self.append_lines();
     }
 
     /// Ends the last line of a command's output.
-    pub(super) fn end_output(&mut self) {
+    pub(crate) fn end_output(&mut self) {
         self.stamper.finish(SystemClock.now(), &mut self.lines);
         self.append_lines();
     }
 
     /// Appends a line of the server's own.
-    pub(in crate::process) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.end_output();
         self.lines.extend_from_slice(server_line(SystemClock.now(), text).as_bytes());
         self.append_lines();
     }
 
+    /// Its length, if all output so far stands in it as whole lines.
+    #[cfg(feature = "docker")]
+    pub(crate) fn settled_len(&self) -> Option<u64> {
+        let is_settled = self.stamper.is_settled() || self.cut;
+        is_settled.then(|| self.file.metadata().ok().map(|metadata| metadata.len())).flatten()
+    }
+
     /// To be called each second: sees to it that what was written by then reaches the disk.
-    pub(super) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         if !self.dirty {
             return;
         }
@@ -100,7 +112,7 @@ impl LogFile {
     ///
     /// # Errors
     /// If it could not be synced.
-    pub(super) fn close(&mut self) -> io::Result<()> {
+    pub(crate) fn close(&mut self) -> io::Result<()> {
         self.end_output();
         if let Some((asks, syncer)) = self.syncer.take() {
             drop(asks);

@@ -1,0 +1,225 @@
+//! Building an image.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf as _, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::Method;
+use model::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::EngineKind;
+use super::client::{Client, QUICK, Trouble};
+use super::context::Context;
+use super::image::{INSTANCE, name_of};
+use super::life::Life;
+use super::raw::nothing;
+use super::start::reason;
+use super::trace::Trace;
+use super::watch::blocking;
+use crate::log::LogFile;
+use crate::{BuildSpec, Exit, ExitCause, Usage};
+
+/// No line of the engine's answer is longer.
+const LONGEST_LINE: usize = 16 << 20;
+
+/// One build.
+pub(super) struct Building {
+    pub(super) instance: String,
+    pub(super) spec: BuildSpec,
+    pub(super) life: Life,
+    pub(super) min_free_bytes: u64,
+    /// Ends it.
+    pub(super) stop: CancellationToken,
+}
+
+/// How the engine's work ended.
+enum End {
+    Done,
+    Failed { code: Option<i32>, reason: String },
+    Stopped,
+}
+
+/// Builds an image, and writes down how that ended.
+pub(super) async fn build(client: &Client, building: Building) -> anyhow::Result<Exit> {
+    let Building { instance, spec, life, min_free_bytes, stop } = building;
+    let (path, secrets) = (spec.log.clone(), spec.secrets.clone());
+    let log = blocking(move || LogFile::open(&path, &secrets, min_free_bytes)).await?;
+    let mut log = Box::new(log.context("cannot open the log of a build")?);
+
+    let end = tokio::select! {
+        end = persist(client, &instance, &spec, &mut log) => end,
+        () = stop.cancelled() => End::Stopped,
+    };
+    let (code, cause) = match end {
+        End::Done => (Some(0), ExitCause::Exited),
+        End::Failed { code, reason } => (code.or(Some(1)), ExitCause::Failed { reason }),
+        End::Stopped => {
+            cancel(client, &spec).await;
+            (None, ExitCause::Stopped)
+        }
+    };
+    let exit = Exit { code, cause, at: SystemClock.now(), usage: Usage::default() };
+    let written = {
+        let exit = exit.clone();
+        blocking(move || log.close().and_then(|()| life.write_exit(&exit))).await?
+    };
+    written.context("cannot write down the end of a build")?;
+    Ok(exit)
+}
+
+/// Builds, again if the engine stumbled over another build that it was doing at the same time: what was done is cached.
+async fn persist(client: &Client, instance: &str, spec: &BuildSpec, log: &mut LogFile) -> End {
+    const ATTEMPTS: u32 = 5;
+    for _ in 1..ATTEMPTS {
+        match carry_out(client, instance, spec, log).await {
+            End::Failed { reason, .. } if reason.contains("identifier is not a container") => {}
+            end => return end,
+        }
+    }
+    carry_out(client, instance, spec, log).await
+}
+
+/// Ends what the engine may still do; the end of the connection is enough for most.
+async fn cancel(client: &Client, spec: &BuildSpec) {
+    if client.known_facts().is_some_and(|facts| facts.kind == EngineKind::Docker) {
+        let path = format!("/build/cancel?id={}", spec.job.id);
+        tokio::time::timeout(QUICK, client.stream(Method::POST, &path, nothing())).await.ok();
+    }
+}
+
+async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut LogFile) -> End {
+    let failed = |reason: String| End::Failed { code: None, reason };
+    let context = {
+        let spec = spec.clone();
+        blocking(move || Context::of(&spec)).await
+    };
+    let context = match context {
+        Ok(Ok(context)) => context,
+        Ok(Err(reason)) => return failed(reason),
+        Err(error) => return failed(error.to_string()),
+    };
+    let facts = match client.facts().await {
+        Ok(facts) => facts,
+        Err(trouble) => return failed(trouble.to_string()),
+    };
+    let path = request(instance, spec, &context.dockerfile, facts.kind);
+    let mut body = match client.stream(Method::POST, &path, context.archive(spec)).await {
+        Ok(answer) => answer.into_body(),
+        Err(trouble) => return failed(explain(&trouble)),
+    };
+    let mut answer = Answer::default();
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let chunk = tokio::select! {
+            frame = body.frame() => match frame {
+                None => break,
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    return failed(answer.failure.map_or_else(|| format!("the engine went away: {error}"), |(_, reason)| reason));
+                }
+            },
+            _ = second.tick() => {
+                log.tick();
+                continue;
+            }
+        };
+        answer.push(&chunk, log);
+    }
+    answer.end(log);
+    match answer.failure {
+        Some((code, reason)) => End::Failed { code, reason },
+        None => End::Done,
+    }
+}
+
+fn explain(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::NotThere(message) | Trouble::Refused { message, .. } => reason(message),
+        Trouble::Silent { .. } => trouble.to_string(),
+    }
+}
+
+fn request(instance: &str, spec: &BuildSpec, dockerfile: &str, kind: EngineKind) -> String {
+    let labels: HashMap<&str, &str> = HashMap::from([(INSTANCE, instance), ("org.playhouse.build", &spec.job.id)]);
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("dockerfile", dockerfile)
+        .append_pair("t", &name_of(instance, &spec.job.id))
+        .append_pair("buildargs", &json!(spec.args).to_string())
+        .append_pair("labels", &json!(labels).to_string())
+        .append_pair("nocache", if spec.use_cache { "0" } else { "1" })
+        .append_pair("rm", "1")
+        .append_pair("forcerm", "1")
+        .append_pair("memory", &spec.limits.memory_bytes.to_string())
+        .append_pair("memswap", &spec.limits.memory_bytes.to_string())
+        .append_pair("cpuperiod", "100000")
+        .append_pair("cpuquota", &(spec.limits.cpu_millis * 100).to_string());
+    if kind == EngineKind::Docker {
+        // BuildKit, which every version that is supported has.
+        query.append_pair("version", "2").append_pair("buildid", &spec.job.id);
+    }
+    format!("/build?{}", query.finish())
+}
+
+/// What the engine answers while it builds: one JSON value a line.
+#[derive(Debug, Default)]
+struct Answer {
+    pending: BytesMut,
+    trace: Trace,
+    /// What was said last of each layer of an image that is pulled.
+    pulled: HashMap<String, String>,
+    failure: Option<(Option<i32>, String)>,
+}
+
+impl Answer {
+    fn push(&mut self, chunk: &[u8], log: &mut LogFile) {
+        self.pending.extend_from_slice(chunk);
+        while let Some(end) = memchr::memchr(b'\n', &self.pending) {
+            let line = self.pending.split_to(end + 1);
+            self.line(&line, log);
+        }
+        if self.pending.len() > LONGEST_LINE {
+            let len = self.pending.len();
+            self.pending.advance(len);
+        }
+    }
+
+    fn end(&mut self, log: &mut LogFile) {
+        let line = self.pending.split();
+        self.line(&line, log);
+    }
+
+    fn line(&mut self, line: &[u8], log: &mut LogFile) {
+        let Ok(line) = serde_json::from_slice::<Value>(line) else { return };
+        if let Some(text) = line["stream"].as_str() {
+            log.output(text.as_bytes());
+        }
+        if let (Some("moby.buildkit.trace"), Some(message)) = (line["id"].as_str(), line["aux"].as_str()) {
+            let mut text = Vec::new();
+            if let Ok(message) = STANDARD.decode(message) {
+                self.trace.push(&message, &mut text);
+            }
+            log.output(&text);
+        }
+        if let Some(status) = line["status"].as_str() {
+            let id = line["id"].as_str().unwrap_or_default();
+            if self.pulled.insert(id.to_owned(), status.to_owned()).as_deref() != Some(status) {
+                let colon = if id.is_empty() { "" } else { ": " };
+                log.output(format!("{id}{colon}{status}\n").as_bytes());
+            }
+        }
+        let message = line["errorDetail"]["message"].as_str().or_else(|| line["error"].as_str());
+        if let Some(message) = message {
+            let code = line["errorDetail"]["code"].as_i64().and_then(|code| i32::try_from(code).ok());
+            self.failure = Some((code, reason(message)));
+        }
+    }
+}

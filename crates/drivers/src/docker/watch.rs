@@ -1,0 +1,345 @@
+//! Watching a container until it has ended and all of its output is in the log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use bollard::query_parameters::WaitContainerOptions;
+use futures::{FutureExt as _, StreamExt as _};
+use http_body_util::BodyExt as _;
+use hyper::Method;
+use hyper::body::Incoming;
+use model::{Clock as _, SystemClock, Timestamp};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tracing::warn;
+
+use super::client::{Client, QUICK, Trouble};
+use super::frames::{Frames, Piece};
+use super::life::Life;
+use super::output::Output;
+use super::raw::nothing;
+use super::{EngineKind, Facts};
+use crate::{Exit, ExitCause, Usage};
+
+/// How long an engine that does not answer is left alone, first and at most.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// How long an engine may be silent about the rest of the output of a container that has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A container may say nothing for months.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How often a log is read that cannot be followed.
+const POLLED_EVERY: Duration = Duration::from_millis(300);
+const POLLED_AT_LEAST_EVERY: Duration = Duration::from_secs(20);
+/// Output that is written at once.
+const BATCH: usize = 256 * 1024;
+
+/// One life, to be watched.
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) life: Life,
+    pub(super) log: PathBuf,
+    pub(super) secrets: Vec<String>,
+    pub(super) min_free_bytes: u64,
+}
+
+/// How the reading of a log ended.
+enum Read {
+    /// The engine has no more.
+    Complete,
+    /// The connection broke, or went silent.
+    Broken(String),
+}
+
+/// How far a log is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until the container has ended.
+    Ended,
+    /// To what is there now, while the container goes on.
+    Now,
+    /// To what is there now, which is all.
+    Last,
+}
+
+/// What is there of a container.
+pub(super) enum Seen {
+    Gone,
+    /// Made, and never started.
+    Created,
+    Running,
+    Ended(Box<ContainerInspectResponse>),
+}
+
+impl Client {
+    pub(super) async fn look(&self, name: &str) -> Result<Seen, Trouble> {
+        let Some(container) = self.inspect(name).await? else { return Ok(Seen::Gone) };
+        let state = container.state.as_ref();
+        Ok(match state.and_then(|state| state.status) {
+            Some(ContainerStateStatusEnum::CREATED) => Seen::Created,
+            Some(
+                ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING,
+            ) => Seen::Ended(Box::new(container)),
+            // Podman says `stopped` for a moment before `exited`, and `initialized` for `created`.
+            _ if state.is_some_and(|state| state.running == Some(true) || state.pid.unwrap_or_default() > 0) => {
+                Seen::Running
+            }
+            _ if state.is_some_and(|state| is_time(state.finished_at.as_deref())) => Seen::Ended(Box::new(container)),
+            _ if state.is_some_and(|state| is_time(state.started_at.as_deref())) => Seen::Running,
+            _ => Seen::Created,
+        })
+    }
+}
+
+/// Whether an engine's time is one: it gives year 1 for none.
+fn is_time(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty() && !text.starts_with("0001-"))
+}
+
+/// Watches a container to its end; `None` if it is gone before that could be seen. However often the engine stumbles, its
+/// log is taken over whole. `usage` tells what was measured last.
+pub(super) async fn watch(
+    client: &Client,
+    watched: Watched,
+    usage: impl Fn() -> Usage,
+) -> anyhow::Result<Option<Exit>> {
+    let Watched { name, life, log, secrets, min_free_bytes } = watched;
+    let opened = {
+        let life = life.clone();
+        blocking(move || Output::resume(&life, &log, &secrets, min_free_bytes)).await?
+    };
+    let mut output = Box::new(opened.context("cannot open the log of a run")?);
+    let mut delay = FIRST_DELAY;
+    loop {
+        let read;
+        (output, read) = match client.known_facts().is_some_and(|facts| facts.kind == EngineKind::Podman) {
+            true => poll_log(client, &name, output).await?,
+            false => read_log(client, &name, output, Until::Ended).await?,
+        };
+        match (client.look(&name).await, read) {
+            (Ok(Seen::Ended(container)), _) => {
+                // Both engines may end a followed log before its last lines.
+                let rest;
+                (output, rest) = read_log(client, &name, output, Until::Last).await?;
+                if let Read::Broken(cause) = rest {
+                    warn!(container = name, cause, "Cannot read the end of the log of {name}; trying again");
+                    pause(&mut delay).await;
+                    continue;
+                }
+                let facts = client.facts().await.ok();
+                let exit = exit_of(&container, facts, life.was_stopped(), usage());
+                let closed = {
+                    let exit = exit.clone();
+                    blocking(move || output.close().and_then(|()| life.write_exit(&exit))).await?
+                };
+                closed.context("cannot write down the end of a run")?;
+                return Ok(Some(exit));
+            }
+            (Ok(Seen::Gone), _) => {
+                blocking(move || output.close()).await?.context("cannot end the log of a run")?;
+                return Ok(None);
+            }
+            (Ok(Seen::Running | Seen::Created), Read::Complete) => pause(&mut delay).await,
+            (Ok(Seen::Running | Seen::Created), Read::Broken(cause)) => {
+                warn!(container = name, cause, "The log of {name} broke off; reading on");
+                pause(&mut delay).await;
+            }
+            (Err(trouble), _) => {
+                warn!(container = name, %trouble, "Cannot look at {name}; trying again");
+                pause(&mut delay).await;
+            }
+        }
+    }
+}
+
+async fn pause(delay: &mut Duration) {
+    tokio::time::sleep(*delay).await;
+    *delay = (*delay * 2).min(LONGEST_DELAY);
+}
+
+/// Reads the engine's log from where `output` stands: to its end now, or with `follow` until the container has ended.
+async fn read_log(
+    client: &Client,
+    name: &str,
+    mut output: Box<Output>,
+    until: Until,
+) -> anyhow::Result<(Box<Output>, Read)> {
+    let follow = until == Until::Ended;
+    let since = output.read_again();
+    let path = format!(
+        "/containers/{name}/logs?stdout=true&stderr=true&timestamps=true&follow={follow}&since={since}&tail=all"
+    );
+    let opening = tokio::time::timeout(QUICK, client.stream(Method::GET, &path, nothing()));
+    let mut body = match opening.await {
+        Ok(Ok(response)) => response.into_body(),
+        Ok(Err(trouble)) => return Ok((output, Read::Broken(trouble.to_string()))),
+        Err(_) => return Ok((output, Read::Broken("no answer".to_owned()))),
+    };
+    let ended = has_ended(client, name);
+    tokio::pin!(ended);
+    let mut is_ended = !follow;
+    let mut heard_at = Instant::now();
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut frames = Frames::default();
+    // Behind it nothing has come yet: it may be half written.
+    let mut newest: Option<Piece> = None;
+    loop {
+        let patience = match (is_ended, follow) {
+            (true, true) => LAST_WORDS,
+            (true, false) => QUICK,
+            (false, _) => FOREVER,
+        };
+        let arrived = tokio::select! {
+            arrived = timeout_at(heard_at + patience, body.frame()) => arrived,
+            () = &mut ended, if !is_ended => {
+                (is_ended, heard_at) = (true, Instant::now());
+                continue;
+            }
+            _ = second.tick() => {
+                output.tick();
+                continue;
+            }
+        };
+        let chunk = match arrived {
+            Err(_) => return Ok((output, Read::Broken("it went silent".to_owned()))),
+            Ok(None) => {
+                output = blocking(move || {
+                    output.take_newest(newest, until == Until::Last);
+                    output
+                })
+                .await?;
+                return Ok((output, Read::Complete));
+            }
+            Ok(Some(Err(error))) => return Ok((output, Read::Broken(error.to_string()))),
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        };
+        heard_at = Instant::now();
+        let mut pieces: Vec<Piece> = newest.take().into_iter().collect();
+        let cut =
+            frames.push(&chunk, &mut pieces).and_then(|()| more(&mut body, &mut frames, &mut pieces, chunk.len()));
+        if until == Until::Now {
+            newest = pieces.pop();
+        }
+        output = blocking(move || {
+            output.take(&pieces);
+            output
+        })
+        .await?;
+        if let Err(cause) = cut {
+            return Ok((output, Read::Broken(cause)));
+        }
+    }
+}
+
+/// Reads the engine's log again and again until the container has ended. Podman mixes up lines of a log that it follows
+/// while much is written; read from where we stand to its end, it is whole.
+async fn poll_log(client: &Client, name: &str, mut output: Box<Output>) -> anyhow::Result<(Box<Output>, Read)> {
+    let ended = has_ended(client, name);
+    tokio::pin!(ended);
+    loop {
+        let begin = Instant::now();
+        let read;
+        (output, read) = read_log(client, name, output, Until::Now).await?;
+        output.tick();
+        if let Read::Broken(_) = read {
+            return Ok((output, read));
+        }
+        // A long log takes long to read; a fixed part of the time is spent on it, however long it gets.
+        let pause = (begin.elapsed() * 4).clamp(POLLED_EVERY, POLLED_AT_LEAST_EVERY);
+        tokio::select! {
+            () = &mut ended => return Ok((output, Read::Complete)),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Takes what has arrived already, so that floods are written in large pieces.
+fn more(body: &mut Incoming, frames: &mut Frames, pieces: &mut Vec<Piece>, mut taken: usize) -> Result<(), String> {
+    while taken < BATCH {
+        let Some(Some(Ok(frame))) = body.frame().now_or_never() else { break };
+        let chunk = frame.into_data().unwrap_or_default();
+        taken += chunk.len().max(1);
+        frames.push(&chunk, pieces)?;
+    }
+    Ok(())
+}
+
+/// Waits until the engine says that the container has ended. Where it says nothing, that is seen by other means.
+async fn has_ended(client: &Client, name: &str) {
+    loop {
+        if let Ok(docker) = client.docker().await {
+            let options = WaitContainerOptions { condition: "not-running".to_owned() };
+            let said = docker.wait_container(name, Some(options)).next().await;
+            if let Some(Ok(_) | Err(bollard::errors::Error::DockerContainerWaitError { .. })) = said {
+                return;
+            }
+        }
+        tokio::time::sleep(LONGEST_DELAY).await;
+        if let Ok(Seen::Gone | Seen::Ended(_)) = client.look(name).await {
+            return;
+        }
+    }
+}
+
+/// How a container ended.
+fn exit_of(container: &ContainerInspectResponse, facts: Option<&Facts>, was_stopped: bool, usage: Usage) -> Exit {
+    let state = container.state.clone().unwrap_or_default();
+    let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
+    let at = state.finished_at.as_deref().filter(|text| is_time(Some(text))).and_then(Timestamp::parse);
+    let cause = cause_of(&state, code, facts, was_stopped);
+    Exit { code, cause, at: at.unwrap_or_else(|| SystemClock.now()), usage: Usage { memory_bytes: 0, ..usage } }
+}
+
+fn cause_of(state: &ContainerState, code: Option<i32>, facts: Option<&Facts>, was_stopped: bool) -> ExitCause {
+    /// Exit codes above this are those of signals, as a shell would show them.
+    const SIGNALS: i32 = 128;
+    const KILLED: i32 = SIGNALS + 9;
+    if was_stopped {
+        return ExitCause::Stopped;
+    }
+    if state.oom_killed == Some(true) && code != Some(0) {
+        return ExitCause::OutOfMemory;
+    }
+    // With version 1 of control groups Podman cannot tell; nearly nobody else kills with this signal.
+    let cannot_tell = facts.is_some_and(|facts| facts.kind == EngineKind::Podman && facts.cgroup_version == 1);
+    match code {
+        Some(KILLED) if cannot_tell => ExitCause::OutOfMemory,
+        Some(code) if code > SIGNALS && code < SIGNALS + 32 => ExitCause::Signal { signal: code - SIGNALS },
+        _ => ExitCause::Exited,
+    }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a task of the docker driver died")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_told_apart_on_both_engines() {
+        let docker = Facts::of(&Default::default(), &Default::default());
+        let podman = Facts { kind: EngineKind::Podman, ..docker.clone() };
+        let podman_2 = Facts { cgroup_version: 2, ..podman.clone() };
+        for (code, oom, facts, stopped, expected) in [
+            (0, false, &docker, false, ExitCause::Exited),
+            (91, false, &docker, false, ExitCause::Exited),
+            (137, true, &docker, false, ExitCause::OutOfMemory),
+            (1, true, &docker, false, ExitCause::OutOfMemory),
+            (0, true, &docker, false, ExitCause::Exited),
+            (137, false, &docker, false, ExitCause::Signal { signal: 9 }),
+            (139, false, &podman, false, ExitCause::Signal { signal: 11 }),
+            (137, false, &podman, false, ExitCause::OutOfMemory),
+            (137, false, &podman_2, false, ExitCause::Signal { signal: 9 }),
+            (137, true, &podman_2, false, ExitCause::OutOfMemory),
+            (137, false, &podman, true, ExitCause::Stopped),
+            (255, false, &docker, false, ExitCause::Exited),
+        ] {
+            let state = ContainerState { oom_killed: Some(oom), ..Default::default() };
+            assert_eq!(cause_of(&state, Some(code), Some(facts), stopped), expected, "{code} {oom} {:?}", facts.kind);
+        }
+    }
+}
