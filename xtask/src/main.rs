@@ -77,6 +77,11 @@ fn lint() -> anyhow::Result<()> {
 }
 
 fn unit() -> anyhow::Result<()> {
+    if std::env::var_os("PLAYHOUSE_TEST_ENGINES").is_none_or(|engines| engines.is_empty()) {
+        println!(
+            "SKIPPED: the docker driver is not tested, since PLAYHOUSE_TEST_ENGINES names no engine; see tests/engines/engines"
+        );
+    }
     run(cargo(["test", "--workspace"]))
 }
 

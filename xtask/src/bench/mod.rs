@@ -4,6 +4,7 @@
 //! `PLAYHOUSE_BENCH_RUNS` how many runs are stored.
 
 mod bulk;
+mod containers;
 mod datasets;
 mod export;
 mod load;
@@ -56,6 +57,8 @@ pub enum Subject {
     Webhooks,
     /// Lists and starts beside a million runs and ten thousand Actors.
     Stored,
+    /// The docker driver on each engine: our own time, fifty runs at once, a flood of output.
+    Containers,
 }
 
 /// Measures `only` these, or everything.
@@ -83,6 +86,7 @@ pub fn run(only: &[Subject]) -> anyhow::Result<()> {
             Subject::Schedules => schedules::measure()?,
             Subject::Webhooks => webhooks::measure()?,
             Subject::Stored => stored::measure()?,
+            Subject::Containers => containers::measure()?,
         }
     }
     Ok(())

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 /// The variable that names another program to measure than the release build.
 pub const BINARY: &str = "PLAYHOUSE_BENCH_BINARY";
 
+/// Runs without a container engine, whatever the machine has.
+const PROCESS: [&str; 2] = ["--driver", "process"];
+
 /// A running release build on a directory of its own.
 pub struct Server {
     child: Child,
@@ -39,7 +42,12 @@ impl Disk {
 impl Server {
     /// Starts it on an empty directory.
     pub fn start() -> anyhow::Result<Self> {
-        Self::start_on(tempfile::tempdir()?)
+        Self::start_as(&PROCESS)
+    }
+
+    /// The same with other arguments.
+    pub fn start_as(arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_on(tempfile::tempdir()?, arguments)
     }
 
     /// Stops it, lets something happen to its data directory, and starts it again.
@@ -49,16 +57,18 @@ impl Server {
         let directory = std::mem::replace(&mut self.directory, tempfile::tempdir()?);
         std::fs::remove_file(directory.path().join("ready.json"))?;
         change(&directory.path().join("data"))?;
-        Self::start_on(directory)
+        Self::start_on(directory, &PROCESS)
     }
 
-    fn start_on(directory: TempDir) -> anyhow::Result<Self> {
+    fn start_on(directory: TempDir, arguments: &[&str]) -> anyhow::Result<Self> {
         let ready_file = directory.path().join("ready.json");
         let started = Instant::now();
         let binary = std::env::var_os(BINARY)
             .map_or_else(|| crate::root().join("target/release/playhouse"), std::path::PathBuf::from);
         let child = Command::new(binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .arg("--data-dir")
             .arg(directory.path().join("data"))
             .arg("--ready-file")
             .arg(&ready_file)
