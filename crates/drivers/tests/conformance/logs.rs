@@ -71,17 +71,15 @@ async fn a_line_without_end_in_sight_is_kept_whole() {
 
 #[tokio::test]
 async fn a_flood_of_output_is_kept_whole() {
-    const LINES: usize = 100_000;
+    const LINES: usize = 30_000;
     for bench in benches().await {
         let line = "x".repeat(99);
         let spec = bench.script("flood", &format!("yes {line} | head -n {LINES}; echo done"));
-        let begin = std::time::Instant::now();
         let (exit, log) = bench.run(&spec).await;
-        eprintln!("{} MB of log in {:?} ({:?})", LINES / 10_000, begin.elapsed(), bench.host);
 
         assert_eq!(exit.code, Some(0));
         assert_eq!(log.lines().count(), LINES + 1, "{:?}", bench.host);
         assert!(log.lines().take(LINES).all(|there| there == line) && log.ends_with("\ndone\n"));
-        assert!(fs::metadata(&spec.log).unwrap().len() > 10_000_000);
+        assert!(fs::metadata(&spec.log).unwrap().len() > 3_000_000);
     }
 }

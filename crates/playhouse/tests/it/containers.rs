@@ -4,11 +4,15 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::RwLock;
 
 use crate::actors::{finished, processes_of, says, shell_actor, start, unbuilt_actor, until};
-use crate::server::Server;
+use crate::server::{BINARY, Server};
+
+/// Held by whoever uses an engine, and alone by whoever ends one.
+static ENGINES: RwLock<()> = RwLock::const_new(());
 
 /// Words and addresses of the engines that are there.
 fn engines() -> Vec<(String, String)> {
@@ -47,6 +51,7 @@ impl Drop for Sweep<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_outlive_the_server_and_their_logs_are_whole() {
+    let _in_use = ENGINES.read().await;
     for (engine, address) in engines() {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().join("data");
@@ -79,6 +84,7 @@ async fn containers_outlive_the_server_and_their_logs_are_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_dies_with_the_server_is_done_again() {
+    let _in_use = ENGINES.read().await;
     for (engine, address) in engines() {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().join("data");
@@ -105,6 +111,7 @@ async fn a_build_that_dies_with_the_server_is_done_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_leaves_nothing_and_a_missing_image_is_named() {
+    let _in_use = ENGINES.read().await;
     for (engine, address) in engines() {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().join("data");
@@ -122,11 +129,116 @@ async fn an_abort_leaves_nothing_and_a_missing_image_is_named() {
 
         let instance = std::fs::read_to_string(data_dir.join("instance")).unwrap();
         let image = format!("localhost/playhouse-{instance}:{}", ended["buildId"].as_str().unwrap());
-        Command::new("docker").args(["-H", &address, "rmi", "--force", &image]).output().unwrap();
+        // An engine may refuse for as long as a build beside looks through its images.
+        until("the image is gone", async || {
+            let docker = |arguments: &[&str]| {
+                Command::new("docker").args(["-H", &address]).args(arguments).arg(&image).output().unwrap()
+            };
+            docker(&["rmi", "--force"]);
+            !docker(&["image", "inspect"]).status.success()
+        })
+        .await;
         let run = start(&server, &actor, "memory=256").await;
         let ended = finished(&server, &format!("actor-runs/{run}")).await;
         let message = ended["statusMessage"].as_str().unwrap();
         assert!(ended["status"] == "FAILED" && message.contains("has no image on this machine"), "{engine}: {ended}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_server_in_a_container_is_reached() {
+    let _in_use = ENGINES.read().await;
+    for (engine, address) in engines() {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = directory.path().join("data");
+        let _sweep = Sweep(&data_dir, &address);
+        let server = serve(&data_dir, &address);
+        let listen = "require(\"http\").createServer((_, answer) => answer.end(\"hello\")).listen(process.env.ACTOR_WEB_SERVER_PORT)";
+        let actor = shell_actor(&server, "web-server", &format!("exec node -e '{listen}'\n")).await;
+        let run = start(&server, &actor, "memory=256").await;
+        let web = server.get(&format!("actor-runs/{run}")).await["data"]["containerUrl"].take();
+        let web = web.as_str().unwrap().strip_prefix(&server.url).unwrap().trim_start_matches('/').to_owned();
+
+        until("its web server answers", async || server.page(&web).await == (StatusCode::OK, "hello".to_owned())).await;
+
+        let standby = json!({ "actorStandby": { "isEnabled": true, "memoryMbytes": 256 } }).to_string();
+        server.send(Method::PUT, &format!("actors/{actor}"), standby).await;
+        let user = server.get("users/me").await["data"]["username"].take();
+        let on_standby = server.page(&format!("x-standby/{}~web-server/", user.as_str().unwrap())).await;
+        assert_eq!(on_standby, (StatusCode::OK, "hello".to_owned()), "{engine}");
+        let runs = server.get("actor-runs").await["data"]["items"].take();
+        for run in runs.as_array().unwrap() {
+            let run = run["id"].as_str().unwrap();
+            server.send(Method::POST, &format!("actor-runs/{run}/abort"), Bytes::new()).await;
+            finished(&server, &format!("actor-runs/{run}")).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_restarted_loses_no_run_and_no_output() {
+    let _alone = ENGINES.write().await;
+    for (engine, address) in engines() {
+        let socket = Path::new(address.trim_start_matches("unix://"));
+        let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/engines/engines");
+        let Some(home) = socket.parent().filter(|home| home.join("started-for-tests").exists()) else {
+            eprintln!("SKIPPED: {engine} was not started for tests, so it is not restarted");
+            continue;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = directory.path().join("data");
+        let _sweep = Sweep(&data_dir, &address);
+        let server = serve(&data_dir, &address);
+        let script = "i=0\nwhile [ $i -lt 100000 ]; do echo line $i; i=$((i+1)); sleep 0.02; done\n";
+        let actor = shell_actor(&server, "talker", script).await;
+        let run = start(&server, &actor, "memory=256").await;
+        says(&server, &run, "line 20\n").await;
+
+        let restarted = Command::new(engines).arg("restart").arg(home).arg(&engine).status().unwrap();
+
+        assert!(restarted.success(), "{engine}");
+        let address_of_run = format!("actor-runs/{run}");
+        if engine == "docker" {
+            // It ends its containers with itself.
+            let ended = finished(&server, &address_of_run).await;
+            assert_eq!((&ended["status"], &ended["endCause"]), (&json!("FAILED"), &json!("signal")), "{ended}");
+        } else {
+            let seen = server.text(&format!("logs/{run}")).await.lines().count();
+            says(&server, &run, &format!("line {}\n", seen + 50)).await;
+            server.send(Method::POST, &format!("{address_of_run}/abort"), Bytes::new()).await;
+            assert_eq!(finished(&server, &address_of_run).await["status"], "ABORTED");
+        }
+        let log = server.text(&format!("logs/{run}")).await;
+        let lines: Vec<&str> =
+            log.lines().filter_map(|line| line.split_once("Z line ").map(|(_, number)| number)).collect();
+        let expected: Vec<String> = (0..lines.len()).map(|number| number.to_string()).collect();
+        assert_eq!(lines, expected, "{engine}");
+        let after = start(&server, &actor, "memory=256").await;
+        says(&server, &after, "line 20\n").await;
+        server.send(Method::POST, &format!("actor-runs/{after}/abort"), Bytes::new()).await;
+        assert_eq!(finished(&server, &format!("actor-runs/{after}")).await["status"], "ABORTED", "{engine}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_tells_of_the_engines() {
+    let _in_use = ENGINES.read().await;
+    let ask = |address: &str, arguments: &[&str]| {
+        let output = Command::new(BINARY).args(["doctor", "--docker-host", address]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let absent = ask("unix:///nowhere.sock", &[]);
+    assert!(absent.contains("docker driver at unix:///nowhere.sock: "), "{absent}");
+    for (engine, address) in engines() {
+        let told: Value = serde_json::from_str(&ask(&address, &["--json"])).unwrap();
+
+        let told = &told["engines"][0];
+        assert_eq!(told["address"], json!(address));
+        let name = told["engine"].as_str().unwrap().to_lowercase();
+        assert!(name.contains(&engine) && told["shortcomings"].is_array(), "{told}");
+        let text = ask(&address, &[]);
+        assert!(text.contains(told["engine"].as_str().unwrap()), "{text}");
     }
 }
 
@@ -146,6 +258,7 @@ async fn actors_of_the_official_templates_are_built_and_run_as_they_are() {
         "python-crawlee-beautifulsoup",
     ];
     let count = if std::env::var_os("PLAYHOUSE_TEST_ALL_TEMPLATES").is_some() { all.len() } else { 2 };
+    let _in_use = ENGINES.read().await;
     for (engine, address) in engines() {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().join("data");

@@ -129,6 +129,18 @@ impl Server {
         String::from_utf8(body.to_vec()).unwrap()
     }
 
+    /// Reads what lies beside the API.
+    pub async fn page(&self, path: &str) -> (StatusCode, String) {
+        let request = Request::get(format!("{}/{path}", self.url))
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Full::default())
+            .unwrap();
+        let response = self.client.request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Begins to read.
     pub async fn response(&self, path: &str) -> Response<Incoming> {
         let request = Request::get(format!("{}/v2/{path}", self.url))
