@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use model::Timestamp;
+use model::{PullPolicy, REGISTRY_PASSWORD, REGISTRY_USERNAME, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Whether a job is a run or a build.
@@ -95,12 +95,53 @@ pub struct BuildSpec {
     /// Values that must never be seen in the log. Not written to disk.
     #[serde(skip)]
     pub secrets: Vec<String>,
+    /// The image to take as it is, instead of building one. Not written to disk.
+    #[serde(skip)]
+    pub prebuilt: Option<Prebuilt>,
     /// Whether steps done before may be taken from a cache.
     pub use_cache: bool,
     /// Limits of the build.
     pub limits: Limits,
     /// Log file to which stamped lines are appended.
     pub log: PathBuf,
+}
+
+/// An image that was built elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prebuilt {
+    /// Its name.
+    pub image: String,
+    /// When it is fetched from its registry.
+    pub pull: PullPolicy,
+    /// Who asks the registry, if that matters.
+    pub login: Option<Login>,
+}
+
+/// Credentials of a registry.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Who asks.
+    pub username: String,
+    /// Password or token.
+    pub password: String,
+}
+
+impl Login {
+    /// Takes the credentials out of the variables of a version.
+    pub fn taken_from(variables: &mut Vec<(String, String)>) -> Option<Self> {
+        let mut take = |name: &str| {
+            let at = variables.iter().position(|(there, _)| there == name)?;
+            Some(variables.remove(at).1)
+        };
+        let (username, password) = (take(REGISTRY_USERNAME), take(REGISTRY_PASSWORD));
+        Some(Self { username: username?, password: password? })
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 /// How to stop a job.

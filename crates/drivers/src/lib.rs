@@ -15,8 +15,8 @@ pub mod log;
 pub mod process;
 
 pub use job::{
-    BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Isolation, Job, JobKind, Limits, Mount, Observed, RunSpec,
-    Stop, Usage,
+    BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Isolation, Job, JobKind, Limits, Login, Mount, Observed,
+    Prebuilt, RunSpec, Stop, Usage,
 };
 
 use std::net::SocketAddr;

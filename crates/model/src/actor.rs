@@ -231,7 +231,33 @@ pub enum Source {
         #[serde(rename = "gitHubGistUrl")]
         git_hub_gist_url: String,
     },
+    /// An image that was built elsewhere; ours, beside the contract.
+    XImage {
+        /// Its name, as one tells it to a container engine.
+        x_image: String,
+        /// When it is fetched from its registry.
+        #[serde(default)]
+        x_image_pull: PullPolicy,
+    },
 }
+
+/// When an image that was built elsewhere is fetched from its registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullPolicy {
+    /// Where the container engine does not have it.
+    #[default]
+    Missing,
+    /// At each build.
+    Always,
+    /// Never: the container engine must have it.
+    Never,
+}
+
+/// Variables of a version with which its registry is told who asks. They are for the build alone, not for runs.
+pub const REGISTRY_USERNAME: &str = "X_REGISTRY_USERNAME";
+/// See [`REGISTRY_USERNAME`].
+pub const REGISTRY_PASSWORD: &str = "X_REGISTRY_PASSWORD";
 
 impl Source {
     /// The word of the contract.
@@ -241,6 +267,7 @@ impl Source {
             Self::GitRepo { .. } => "GIT_REPO",
             Self::Tarball { .. } => "TARBALL",
             Self::GithubGist { .. } => "GITHUB_GIST",
+            Self::XImage { .. } => "X_IMAGE",
         }
     }
 }

@@ -53,7 +53,8 @@ pub mod storage_schema;
 pub use access::GeneralAccess;
 pub use actor::{
     Actor, ActorStats, DefaultRunOptions, EnvVar, ExampleRunInput, FileFormat, MAX_SOURCE_FILES, PermissionLevel,
-    Source, SourceFile, TaggedBuild, Version, parse_build_number, parse_version_number,
+    PullPolicy, REGISTRY_PASSWORD, REGISTRY_USERNAME, Source, SourceFile, TaggedBuild, Version, parse_build_number,
+    parse_version_number,
 };
 pub use build::{Build, BuildOptions, BuildStats, JobMeta};
 pub use development::{DebugLanguage, DebugMode, Development};

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use engine::Engine;
-use model::{EnvVar, FileFormat, MAX_SOURCE_FILES, Source, SourceFile, Version, masked_url, parse_version_number};
+use model::{
+    EnvVar, FileFormat, MAX_SOURCE_FILES, PullPolicy, Source, SourceFile, Version, masked_url, parse_version_number,
+};
 use serde::{Deserialize, Serialize};
 
 use super::given::{Given, given};
@@ -29,6 +31,10 @@ pub(crate) struct VersionBody<'a> {
     tarball_url: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     git_hub_gist_url: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_image: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_image_pull: Option<PullPolicy>,
     build_tag: Option<&'a str>,
     env_vars: Vec<EnvVarBody<'a>>,
     apply_env_vars_to_build: bool,
@@ -43,6 +49,9 @@ impl<'a> VersionBody<'a> {
             Source::GitRepo { git_repo_url } => body.git_repo_url = Some(git_repo_url.into()),
             Source::Tarball { tarball_url } => body.tarball_url = Some(tarball_url.into()),
             Source::GithubGist { git_hub_gist_url } => body.git_hub_gist_url = Some(git_hub_gist_url.into()),
+            Source::XImage { x_image, x_image_pull } => {
+                (body.x_image, body.x_image_pull) = (Some(x_image.as_str()), Some(*x_image_pull));
+            }
         }
         body.env_vars = version.env_vars.iter().map(EnvVarBody::new).collect();
         body
@@ -67,6 +76,8 @@ impl<'a> VersionBody<'a> {
             git_repo_url: None,
             tarball_url: None,
             git_hub_gist_url: None,
+            x_image: None,
+            x_image_pull: None,
             build_tag: version.build_tag.as_deref(),
             env_vars: Vec::new(),
             apply_env_vars_to_build: version.apply_env_vars_to_build,
@@ -102,6 +113,8 @@ pub(crate) struct VersionGiven {
     git_repo_url: Option<String>,
     tarball_url: Option<String>,
     git_hub_gist_url: Option<String>,
+    x_image: Option<String>,
+    x_image_pull: Option<PullPolicy>,
     #[serde(deserialize_with = "given")]
     build_tag: Given<String>,
     env_vars: Option<Vec<EnvVarGiven>>,
@@ -132,6 +145,9 @@ impl VersionGiven {
     pub(crate) fn check(mut self) -> Result<Self, ApiError> {
         if let Some(files) = &mut self.source_files {
             check_files(files)?;
+        }
+        if let Some(image) = &self.x_image {
+            check_image(image)?;
         }
         if let Some(Some(tag)) = &self.build_tag {
             check_tag(tag)?;
@@ -200,6 +216,16 @@ impl VersionGiven {
                     (None, _) => return Err(missing("gitHubGistUrl")),
                 },
             },
+            "X_IMAGE" => {
+                let (image, pull) = match old {
+                    Source::XImage { x_image, x_image_pull } => (Some(x_image), *x_image_pull),
+                    _ => (None, PullPolicy::default()),
+                };
+                Source::XImage {
+                    x_image: self.x_image.as_ref().or(image).ok_or_else(|| missing("xImage"))?.clone(),
+                    x_image_pull: self.x_image_pull.unwrap_or(pull),
+                }
+            }
             _ => {
                 let message = "\"sourceType\" must be one of SOURCE_FILES, GIT_REPO, TARBALL, GITHUB_GIST";
                 return Err(ApiError::invalid_request(message));
@@ -214,6 +240,7 @@ impl VersionGiven {
             (self.git_repo_url.is_some(), "GIT_REPO"),
             (self.tarball_url.is_some(), "TARBALL"),
             (self.git_hub_gist_url.is_some(), "GITHUB_GIST"),
+            (self.x_image.is_some(), "X_IMAGE"),
         ];
         let mut given = implied.into_iter().filter(|(given, _)| *given);
         match (given.next(), given.next()) {
@@ -221,6 +248,17 @@ impl VersionGiven {
             _ => None,
         }
     }
+}
+
+/// The name of an image: what container engines allow in one, and nothing that they could take for something else.
+fn check_image(image: &str) -> Result<(), ApiError> {
+    const MAX_IMAGE: usize = 512;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let is_name = image.starts_with(|c: char| c.is_ascii_alphanumeric()) && image.chars().all(is_allowed);
+    if !is_name || image.len() > MAX_IMAGE || image.contains("..") {
+        return Err(ApiError::invalid_request(format!("\"{image}\" is not the name of an image")));
+    }
+    Ok(())
 }
 
 /// A variable as it is sent.

@@ -41,6 +41,36 @@ async fn a_version_is_created_patched_listed_and_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_version_may_be_an_image_that_was_built_elsewhere() {
+    let server = TestServer::start().await;
+    let url = format!("{ACTOR}/versions");
+    let image = "registry.example:5000/ada/crawler@sha256:0123";
+
+    let body = json!({ "versionNumber": "0.1", "sourceType": "X_IMAGE", "xImage": image });
+    let created = server.post(&url).json(body).await.expect(201).data();
+
+    assert_eq!((&created["xImage"], &created["xImagePull"]), (&json!(image), &json!("missing")));
+    let one = format!("{url}/0.1");
+    let changed = server.put(&one).json(json!({ "xImagePull": "always" })).await.expect(200).data();
+    assert_eq!((&changed["xImage"], &changed["xImagePull"]), (&json!(image), &json!("always")));
+    let back = server.put(&one).json(json!({ "sourceType": "SOURCE_FILES" })).await.expect(200).data();
+    assert_eq!((back.get("xImage"), back.get("xImagePull")), (None, None));
+    for body in [
+        json!({ "versionNumber": "0.2", "sourceType": "X_IMAGE" }),
+        json!({ "versionNumber": "0.2", "xImage": "" }),
+        json!({ "versionNumber": "0.2", "xImage": "-v" }),
+        json!({ "versionNumber": "0.2", "xImage": "../x" }),
+        json!({ "versionNumber": "0.2", "xImage": "node 20" }),
+        json!({ "versionNumber": "0.2", "xImage": "node?x=1" }),
+        json!({ "versionNumber": "0.2", "xImage": "n".repeat(600) }),
+        json!({ "versionNumber": "0.2", "xImage": "node", "xImagePull": "sometimes" }),
+    ] {
+        server.post(&url).json(body).await.expect_error(400, "invalid-request");
+    }
+    server.get(&format!("{url}/0.2")).await.expect_error(404, "record-not-found");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_a_version_is_refused_and_nothing_is_stored() {
     let server = TestServer::start().await;
     let url = format!("{ACTOR}/versions");

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::Method;
+use hyper::body::Incoming;
 use model::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,6 +20,7 @@ use super::client::{Client, QUICK, Trouble};
 use super::context::Context;
 use super::image::{INSTANCE, name_of};
 use super::life::Life;
+use super::prebuilt;
 use super::raw::nothing;
 use super::start::reason;
 use super::trace::Trace;
@@ -95,6 +97,12 @@ async fn cancel(client: &Client, spec: &BuildSpec) {
 }
 
 async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut LogFile) -> End {
+    if let Some(prebuilt) = &spec.prebuilt {
+        return match prebuilt::take(client, instance, &spec.job.id, prebuilt, log).await {
+            Ok(()) => End::Done,
+            Err(reason) => End::Failed { code: None, reason },
+        };
+    }
     let failed = |reason: String| End::Failed { code: None, reason };
     let context = {
         let spec = spec.clone();
@@ -114,6 +122,14 @@ async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut 
         Ok(answer) => answer.into_body(),
         Err(trouble) => return failed(explain(&trouble)),
     };
+    match tell(&mut body, log).await {
+        Ok(()) => End::Done,
+        Err((code, reason)) => End::Failed { code, reason },
+    }
+}
+
+/// Takes what the engine says of its work over into the log, to the end; what failed, else.
+pub(super) async fn tell(body: &mut Incoming, log: &mut LogFile) -> Result<(), (Option<i32>, String)> {
     let mut answer = Answer::default();
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -123,7 +139,8 @@ async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut 
                 None => break,
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => {
-                    return failed(answer.failure.map_or_else(|| format!("the engine went away: {error}"), |(_, reason)| reason));
+                    let went_away = || (None, format!("the engine went away: {error}"));
+                    return Err(answer.failure.unwrap_or_else(went_away));
                 }
             },
             _ = second.tick() => {
@@ -134,13 +151,10 @@ async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut 
         answer.push(&chunk, log);
     }
     answer.end(log);
-    match answer.failure {
-        Some((code, reason)) => End::Failed { code, reason },
-        None => End::Done,
-    }
+    answer.failure.map_or(Ok(()), Err)
 }
 
-fn explain(trouble: &Trouble) -> String {
+pub(super) fn explain(trouble: &Trouble) -> String {
     match trouble {
         Trouble::NotThere(message) | Trouble::Refused { message, .. } => reason(message),
         Trouble::Silent { .. } => trouble.to_string(),

@@ -187,6 +187,7 @@ mod tests {
             dockerfile_name: name.into(),
             args: BTreeMap::from([("ACTOR_PATH_IN_DOCKER_CONTEXT".into(), actor.into())]),
             secrets: Vec::new(),
+            prebuilt: None,
             use_cache: true,
             limits: Limits { memory_bytes: 0, cpu_millis: 0, pids: 0, disk_bytes: 0 },
             log: "log".into(),

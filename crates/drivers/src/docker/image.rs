@@ -11,13 +11,16 @@ use crate::ImageInfo;
 /// Label with the instance whose thing it is.
 pub(super) const INSTANCE: &str = "org.playhouse.instance";
 
+/// How the names of images of builds begin, whichever server's they are.
+pub(super) const OURS: &str = "localhost/playhouse-";
+
 /// The image of a build. With the registry's name, since engines differ in what they make of a name without.
 pub(super) fn name_of(instance: &str, build_id: &str) -> String {
     format!("{}:{build_id}", repository(instance))
 }
 
-fn repository(instance: &str) -> String {
-    format!("localhost/playhouse-{instance}")
+pub(super) fn repository(instance: &str) -> String {
+    format!("{OURS}{instance}")
 }
 
 impl Client {

@@ -16,6 +16,7 @@ mod image;
 mod life;
 mod network;
 mod output;
+mod prebuilt;
 mod raw;
 mod start;
 mod stats;

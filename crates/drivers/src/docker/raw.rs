@@ -26,6 +26,17 @@ impl Client {
     ///
     /// `path` begins behind the version of the API.
     pub(super) async fn stream(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>, Trouble> {
+        self.stream_as(method, path, "", body).await
+    }
+
+    /// The same, with credentials of a registry.
+    pub(super) async fn stream_as(
+        &self,
+        method: Method,
+        path: &str,
+        login: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>, Trouble> {
         let version = self.docker().await?.client_version();
         let cannot = |error: &dyn std::fmt::Display| self.silent(error.to_string());
         let request = Request::builder()
@@ -33,8 +44,12 @@ impl Client {
             .uri(format!("/v{}.{}{path}", version.major_version, version.minor_version))
             .header("host", "engine")
             .header("content-type", "application/x-tar")
-            .body(body)
-            .map_err(|error| cannot(&error))?;
+            .body(body);
+        let mut request = request.map_err(|error| cannot(&error))?;
+        if !login.is_empty() {
+            let login = login.parse().map_err(|error| cannot(&error))?;
+            request.headers_mut().insert("x-registry-auth", login);
+        }
         let response = match self.endpoint() {
             Endpoint::Unix(path) => {
                 let connecting = tokio::time::timeout(QUICK, UnixStream::connect(path));

@@ -177,6 +177,10 @@ impl Driver for ProcessDriver {
     }
 
     async fn start_build(&self, spec: &BuildSpec) -> Result<(), DriverError> {
+        if let Some(prebuilt) = &spec.prebuilt {
+            let reason = format!("the image {} needs a container engine: use the docker driver", prebuilt.image);
+            return Err(DriverError::CannotStart(reason));
+        }
         let (spec, job) = (spec.clone(), &spec.job);
         self.start(job, move |inner| {
             let secrets = spec.secrets.clone();

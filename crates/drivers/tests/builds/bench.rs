@@ -69,6 +69,7 @@ impl Bench {
             dockerfile_name: "Dockerfile".into(),
             args: BTreeMap::new(),
             secrets: Vec::new(),
+            prebuilt: None,
             use_cache: true,
             limits: limits(),
             log: self.data_dir().join("builds").join(id).join("log"),

@@ -182,6 +182,7 @@ impl Bench {
             dockerfile_name: "Dockerfile".into(),
             args: BTreeMap::new(),
             secrets: Vec::new(),
+            prebuilt: None,
             use_cache: true,
             limits: Limits { memory_bytes: 2 << 30, cpu_millis: 4000, pids: 512, disk_bytes: 8 << 30 },
             log: self.log_of("builds", id),

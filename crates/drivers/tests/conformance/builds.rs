@@ -1,6 +1,7 @@
 //! Builds, and how they end.
 
-use playhouse_drivers::{ExitCause, Observed, RunSpec, Stop};
+use model::PullPolicy;
+use playhouse_drivers::{BuildSpec, ExitCause, Observed, Prebuilt, RunSpec, Stop};
 
 use crate::bench::{BASE, benches, log, processes, soon, until};
 
@@ -80,5 +81,37 @@ async fn secrets_are_masked_in_the_log_of_a_build() {
         let (_, log) = bench.build(&spec).await;
 
         assert!(log.contains("with *****") && !log.contains("hunter-4711"), "{:?}: {log}", bench.host);
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_was_built_elsewhere_is_taken_as_it_is() {
+    for bench in benches().await {
+        let taken = |id: &str, image: &str| {
+            let prebuilt = Prebuilt { image: image.into(), pull: PullPolicy::Never, login: None };
+            BuildSpec { prebuilt: Some(prebuilt), ..bench.build_spec(id, bench.dir.path(), "") }
+        };
+        let spec = taken("taken", BASE);
+        if !bench.is_containers() {
+            let refused = bench.driver.start_build(&spec).await.unwrap_err().to_string();
+            assert!(refused.contains("use the docker driver"), "{refused}");
+            continue;
+        }
+        let (exit, text) = bench.build(&spec).await;
+        assert_eq!((exit.code, exit.cause), (Some(0), ExitCause::Exited), "{:?}: {text}", bench.host);
+        assert!(bench.driver.image("taken").await.unwrap().is_some_and(|image| image.size_bytes > 0));
+
+        bench.driver.remove_image("taken").await.unwrap();
+
+        assert_eq!(bench.driver.image("taken").await.unwrap(), None);
+        bench.docker(&["image", "inspect", BASE]);
+        for (id, image, expected) in [
+            ("absent", "registry.invalid/ada/absent:1", "does not have the image registry.invalid/ada/absent:1"),
+            ("other", "localhost/playhouse-other:build1", "only its own Actor runs"),
+        ] {
+            let (exit, _) = bench.build(&taken(id, image)).await;
+            let ExitCause::Failed { reason } = exit.cause else { panic!("{:?}: {exit:?}", bench.host) };
+            assert!(reason.contains(expected), "{reason}");
+        }
     }
 }

@@ -14,3 +14,5 @@ mod folders;
 mod limits;
 mod lives;
 mod logs;
+#[cfg(feature = "docker")]
+mod registry;

@@ -59,6 +59,7 @@ impl Engine {
                 })
                 .await
             }
+            Source::XImage { x_image, .. } => Ok(format!("Taking the image {x_image}.")),
             Source::GitRepo { .. } | Source::GithubGist { .. } => {
                 let address = git_address(source)?.ok_or("it has no address")?;
                 self.say(&log, &format!("Fetching {}.", address.url)).await;
@@ -93,7 +94,7 @@ pub(crate) fn git_address(source: &Source) -> Result<Option<GitAddress>, String>
     let address = match source {
         Source::GitRepo { git_repo_url } => GitAddress::parse(git_repo_url),
         Source::GithubGist { git_hub_gist_url } => GitAddress::parse_gist(git_hub_gist_url),
-        Source::SourceFiles { .. } | Source::Tarball { .. } => return Ok(None),
+        Source::SourceFiles { .. } | Source::Tarball { .. } | Source::XImage { .. } => return Ok(None),
     };
     address.map(Some).map_err(|error| error.to_string())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use drivers::{BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Observed};
+use drivers::{BuildSpec, DriverError, Exit, ExitCause, ImageInfo, Login, Observed, Prebuilt};
 use model::{Actor, Build, BuildStats, JobEvent, JobStatus, Source, TaggedBuild, Timestamp, parse_build_number, step};
 use serde_json::Value;
 use store::JobLog;
@@ -192,7 +192,7 @@ impl Supervisor {
             self.lay_out(build, &source, &root, stop).await?;
         }
         let actor = git_address(&source)?.map(|address| address.directory).unwrap_or_default();
-        let is_fetched = !matches!(source, Source::SourceFiles { .. });
+        let is_fetched = !matches!(source, Source::SourceFiles { .. } | Source::XImage { .. });
         let definition = blocking(move || {
             let definition = Definition::read(&root, &actor)?;
             if is_fetched && definition.is_empty(&root, &actor) {
@@ -209,7 +209,7 @@ impl Supervisor {
             return Err(STOPPED.to_owned());
         }
         if !is_started {
-            self.hand_to_driver(build, &definition).await?;
+            self.hand_to_driver(build, &source, &definition).await?;
         }
         Ok(definition)
     }
@@ -233,9 +233,11 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn hand_to_driver(&self, build: &Build, definition: &Definition) -> Result<(), String> {
-        let spec = self.spec(build, definition).await?;
-        self.engine.say(&self.log, &format!("Building the image from {}.", definition.dockerfile_name)).await;
+    async fn hand_to_driver(&self, build: &Build, source: &Source, definition: &Definition) -> Result<(), String> {
+        let spec = self.spec(build, source, definition).await?;
+        if spec.prebuilt.is_none() {
+            self.engine.say(&self.log, &format!("Building the image from {}.", definition.dockerfile_name)).await;
+        }
         self.engine.crash_point("before start of build").await;
         let mut backoff = Backoff::default();
         for attempt in 1.. {
@@ -253,8 +255,15 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn spec(&self, build: &Build, definition: &Definition) -> Result<BuildSpec, String> {
-        let (variables, secrets) = self.engine.open_variables(&build.env_vars)?;
+    async fn spec(&self, build: &Build, source: &Source, definition: &Definition) -> Result<BuildSpec, String> {
+        let (mut variables, secrets) = self.engine.open_variables(&build.env_vars)?;
+        let login = Login::taken_from(&mut variables);
+        let prebuilt = match source {
+            Source::XImage { x_image, x_image_pull } => {
+                Some(Prebuilt { image: x_image.clone(), pull: *x_image_pull, login })
+            }
+            _ => None,
+        };
         let mut args: std::collections::BTreeMap<String, String> =
             if build.apply_env_vars_to_build { variables.into_iter().collect() } else { Default::default() };
         args.insert("ACTOR_PATH_IN_DOCKER_CONTEXT".to_owned(), definition.actor_path.clone());
@@ -266,6 +275,7 @@ impl Supervisor {
             dockerfile_name: definition.dockerfile_name.clone(),
             args,
             secrets,
+            prebuilt,
             use_cache: build.options.use_cache,
             limits: limits(build.options.memory_mbytes, build.options.disk_mbytes),
             log: log.map_err(|error| format!("the store failed: {error}"))?,

@@ -6,8 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use drivers::fake::Call;
-use drivers::{BuildSpec, Driver as _, Exit, ExitCause, Job, JobKind, Usage};
-use model::{Actor, Build, BuildId, FileFormat, JobStatus, Source, SourceFile, Storage, StorageKind, Version};
+use drivers::{BuildSpec, Driver as _, Exit, ExitCause, Job, JobKind, Login, Prebuilt, Usage};
+use model::{
+    Actor, Build, BuildId, EnvVar, FileFormat, JobStatus, PullPolicy, Source, SourceFile, Storage, StorageKind, Version,
+};
 use serde_json::Value;
 use store::{JobLog, NewRecord, Noun, RecordBody};
 
@@ -365,4 +367,39 @@ async fn a_build_that_ended_without_a_server_gets_its_true_end() {
     let build = test.built(&build.id).await;
 
     assert_eq!((build.status, build.finished_at), (JobStatus::Succeeded, Some(at)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prebuilt_image_goes_to_the_driver_with_the_login_of_its_registry() {
+    let test = TestEngine::start().await;
+    let image = "registry.example/ada/crawler:3".to_owned();
+    let variable = |name: &str, value: &str| EnvVar { name: name.into(), value: Some(value.into()), is_secret: false };
+    let version = Version {
+        source: Source::XImage { x_image: image.clone(), x_image_pull: PullPolicy::Always },
+        env_vars: vec![
+            variable(model::REGISTRY_USERNAME, "ada"),
+            variable("COLOUR", "red"),
+            variable(model::REGISTRY_PASSWORD, "wonderland"),
+        ],
+        apply_env_vars_to_build: true,
+        ..a_version("0.3", &[])
+    };
+    let now = test.engine.clock().now();
+    test.engine.store().actors.create_version(&test.actor.id, version, now).await.unwrap();
+    let build = test.start_build("0.3").await;
+    let build = test.built(&build.id).await;
+
+    assert_eq!(build.status, JobStatus::Succeeded, "{:?}", build.status_message);
+    let spec = spec_of(&test, &build);
+    let login = Login { username: "ada".into(), password: "wonderland".into() };
+    assert_eq!(spec.prebuilt, Some(Prebuilt { image, pull: PullPolicy::Always, login: Some(login) }));
+    assert_eq!(
+        (spec.args.get("COLOUR").map(String::as_str), spec.args.get(model::REGISTRY_PASSWORD)),
+        (Some("red"), None)
+    );
+    let log = test.log(JobLog::Build(build.id)).await;
+    assert!(log.contains("Taking the image registry.example/ada/crawler:3."), "{log}");
+    let run = test.running(crate::RunOptionsGiven { build: Some("0.3.1".into()), ..Default::default() }).await;
+    let env = test.driver.started(run.id.as_str()).await.env;
+    assert_eq!((env.get("COLOUR").map(String::as_str), env.get(model::REGISTRY_PASSWORD)), (Some("red"), None));
 }

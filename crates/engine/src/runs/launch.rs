@@ -1,6 +1,6 @@
 //! Launching a life of a run: everything between its turn and the execution of its command.
 
-use drivers::{DriverError, Limits, RunSpec};
+use drivers::{DriverError, Limits, Login, RunSpec};
 use futures::TryStreamExt as _;
 use model::{Actor, Build, EnvVar, JobEvent, JobStatus, Run, Timestamp, step};
 use store::{Content, JobLog};
@@ -145,7 +145,9 @@ impl Engine {
         };
         let starter = self.user(&run.user_id).await.map_err(|error| failed(&error))?;
 
-        let (custom, _) = self.open_variables(&build.env_vars)?;
+        let (mut custom, _) = self.open_variables(&build.env_vars)?;
+        // For builds alone.
+        Login::taken_from(&mut custom);
         let port = custom_port(&custom).unwrap_or(port);
         let has_secrets = self.view(&build).map_err(|error| failed(&error))?.has_secrets();
         let input_key = match has_secrets {
