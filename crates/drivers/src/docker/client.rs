@@ -95,7 +95,11 @@ impl Client {
         let docker = self.within(GREETING, docker.negotiate_version()).await?;
         let version = self.within(GREETING, docker.version()).await?;
         let info = self.within(QUICK, docker.info()).await?;
-        let facts = Facts::of(&version, &info);
+        let mut facts = Facts::of(&version, &info);
+        // Podman has a member of its own for this.
+        if self.json_as(docker.client_version(), "/info").await?["Rootless"] == true {
+            facts = facts.without_root();
+        }
         facts.check().map_err(|message| Trouble::Refused { status: 0, message })?;
         Ok(Connected { docker, facts })
     }

@@ -69,6 +69,12 @@ impl Facts {
         }
     }
 
+    /// The same engine without root, which has no say over control groups of version 1, whatever it says of itself.
+    pub(super) fn without_root(self) -> Self {
+        let can_limit = if self.cgroup_version == 1 { [false; 3] } else { self.can_limit };
+        Self { is_rootless: true, can_limit, ..self }
+    }
+
     /// Whether the engine is new enough.
     pub(super) fn check(&self) -> Result<(), String> {
         let least = match self.kind {
@@ -179,5 +185,10 @@ mod tests {
         assert!(found.contains("limits of CPU, processes are not enforced"), "{found}");
         assert!(found.contains("live-restore"), "{found}");
         assert!(!facts(true, "5.0").shortcomings().join("\n").contains("live-restore"));
+        let rootless = facts(true, "4.3.1").without_root().shortcomings().join("\n");
+        assert!(
+            rootless.contains("limits of memory, CPU, processes are not enforced: a rootless engine"),
+            "{rootless}"
+        );
     }
 }

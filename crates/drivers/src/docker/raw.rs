@@ -1,5 +1,6 @@
 //! Requests whose answers are streams: of lines, of frames, for hours.
 
+use bollard::ClientVersion;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Empty};
@@ -38,6 +39,17 @@ impl Client {
         body: Body,
     ) -> Result<Response<Incoming>, Trouble> {
         let version = self.docker().await?.client_version();
+        self.ask(version, method, path, login, body).await
+    }
+
+    async fn ask(
+        &self,
+        version: ClientVersion,
+        method: Method,
+        path: &str,
+        login: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>, Trouble> {
         let cannot = |error: &dyn std::fmt::Display| self.silent(error.to_string());
         let request = Request::builder()
             .method(method)
@@ -79,8 +91,13 @@ impl Client {
 impl Client {
     /// Reads one JSON value, as it is: engines know states that the client library does not.
     pub(super) async fn json(&self, path: &str) -> Result<serde_json::Value, Trouble> {
+        self.json_as(self.docker().await?.client_version(), path).await
+    }
+
+    /// The same, in a version of the API that is known already.
+    pub(super) async fn json_as(&self, version: ClientVersion, path: &str) -> Result<serde_json::Value, Trouble> {
         let read = async {
-            let body = self.stream(Method::GET, path, nothing()).await?.into_body();
+            let body = self.ask(version, Method::GET, path, "", nothing()).await?.into_body();
             let text = body.collect().await.map_err(|error| self.silent(error.to_string()))?.to_bytes();
             serde_json::from_slice(&text).map_err(|error| self.silent(error.to_string()))
         };
