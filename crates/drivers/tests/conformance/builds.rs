@@ -77,6 +77,8 @@ async fn secrets_are_masked_in_the_log_of_a_build() {
         let dockerfile = format!("FROM {BASE}\nARG TOKEN\nRUN echo \"with $TOKEN\"\n");
         let mut spec = bench.build_spec("masked", &bench.context(&[]), &dockerfile);
         spec.args.insert("TOKEN".into(), "hunter-4711".into());
+        // Podman does not repeat the output of a step that is in its cache.
+        spec.use_cache = false;
         spec.secrets = vec!["hunter-4711".into()];
         let (_, log) = bench.build(&spec).await;
 
