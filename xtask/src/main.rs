@@ -87,7 +87,8 @@ fn unit() -> anyhow::Result<()> {
 
 /// Builds the binary and lets the official clients loose on it.
 fn clients(newest: bool) -> anyhow::Result<()> {
-    run(cargo(["build", "--package", "playhouse"]))?;
+    // As the tests do, or else dependencies are compiled anew with other features.
+    run(cargo(["build", "--workspace", "--bin", "playhouse"]))?;
     let binary = root().join("target/debug/playhouse");
     let directory = root().join("tests/clients");
 
