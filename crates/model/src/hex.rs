@@ -1,6 +1,6 @@
 //! Bytes as lower-case hex digits.
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserializer, Serializer};
 
 /// Writes `bytes` as lower-case hex digits.
 pub fn encode(bytes: &[u8]) -> String {
@@ -31,6 +31,5 @@ pub(crate) fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], serializ
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
-    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-    decode(&text).ok_or_else(|| serde::de::Error::custom("not hex"))
+    crate::text::deserialize(deserializer, "hex", decode)
 }

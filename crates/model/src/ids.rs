@@ -131,8 +131,7 @@ impl<K> Serialize for Id<K> {
 }
 impl<'de, K> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not an id"))
+        crate::text::deserialize(deserializer, "an id", Self::parse)
     }
 }
 

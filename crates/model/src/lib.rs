@@ -12,6 +12,7 @@ mod names;
 mod origin;
 mod page;
 pub mod signature;
+mod text;
 mod time;
 
 // Who
