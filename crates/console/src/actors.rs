@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 use engine::Engine;
-use model::{Actor, ActorStats, Build, Page as Window, Reference, Run};
+use model::{Actor, ActorStats, Build, Page as Window, Reference, RunSummary};
 use store::{BuildFilter, RunFilter};
 
 use crate::page::{Page, PageError, page};
@@ -19,7 +19,7 @@ const NEWEST: Window = Window { offset: 0, limit: SHOWN, desc: true };
 #[template(path = "home.html")]
 struct Home {
     actors: Vec<(Arc<Actor>, ActorStats, String)>,
-    runs: Vec<Arc<Run>>,
+    runs: Vec<RunSummary>,
     url: String,
 }
 
@@ -41,7 +41,7 @@ struct ActorPage {
     actor: Arc<Actor>,
     username: String,
     stats: ActorStats,
-    runs: Vec<Arc<Run>>,
+    runs: Vec<RunSummary>,
     builds: Vec<Arc<Build>>,
 }
 

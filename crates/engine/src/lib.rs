@@ -47,7 +47,7 @@ pub use error::EngineError;
 pub use events::EventStream;
 pub use limits::{Held, LimitsChange};
 pub use rights::{Kept, Subject};
-pub use runs::{AdHocWebhook, Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at};
+pub use runs::{AdHocWebhook, Asked, RunInput, RunOptionsGiven, RunUpdate, StartRun, figures_at, usage_at};
 pub use schedules::Scheduled;
 pub use standby::{StandbyError, StandbyOf, StandbyPlace};
 pub use webhooks::{Courier, HttpCourier, Parcel, Receipt, Resources};

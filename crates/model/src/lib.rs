@@ -31,6 +31,7 @@ pub mod members;
 pub mod memory_expression;
 pub mod pricing;
 mod run;
+mod run_summary;
 pub mod schedule;
 mod source_address;
 mod standby;
@@ -76,6 +77,7 @@ pub use run::{
     ABORT_GRACE_SECS, EndCause, GrantedStorage, INPUT_KEY, MAX_GRANTED_STORAGES, MAX_METAMORPHS, Metamorph, Run,
     RunOptions, RunStats, RunStorages, StartedBy, TOKEN_GRACE_SECS,
 };
+pub use run_summary::{RunSummary, SummaryOptions, SummaryStorages};
 pub use scope::{Grant, InvalidGrant, RunsMay, Scope, ScopeKind, TokenScope};
 pub use source_address::{AddressError, GitAddress, masked_url, without_credentials};
 pub use standby::{Standby, StandbyLabel, StandbyPhase, StandbyPlan, StandbyRefused, StandbyRun, TaskStandby};

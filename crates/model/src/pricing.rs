@@ -73,3 +73,11 @@ impl PricingInfo {
         entries.iter().filter(|entry| entry.started_at <= now).max_by_key(|entry| entry.started_at)
     }
 }
+
+/// What so many events cost, in US dollars.
+#[expect(clippy::cast_precision_loss, reason = "money is shown, not settled; counts stay far below 2^53")]
+pub(crate) fn charged_usd(pricing: Option<&PricingInfo>, counts: &BTreeMap<String, u64>) -> f64 {
+    let Some(events) = pricing.and_then(PricingInfo::events) else { return 0.0 };
+    let price = |name| events.get(name).and_then(|event| event.event_price_usd).unwrap_or(0.0);
+    counts.iter().map(|(name, count)| price(name) * *count as f64).sum()
+}

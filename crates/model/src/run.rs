@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::PermissionLevel;
 use crate::build::JobMeta;
-use crate::pricing::PricingInfo;
+use crate::pricing::{PricingInfo, charged_usd};
 use crate::usage::{RunUsage, Used};
 use crate::{ActorId, BuildId, GeneralAccess, JobStatus, RunId, StorageId, TaskId, Timestamp, TokenScope, UserId};
 
@@ -133,11 +133,8 @@ pub struct Run {
 
 impl Run {
     /// What the events charged to it cost, in US dollars.
-    #[expect(clippy::cast_precision_loss, reason = "money is shown, not settled; counts stay far below 2^53")]
     pub fn charged_usd(&self) -> f64 {
-        let Some(events) = self.pricing_info.as_ref().and_then(PricingInfo::events) else { return 0.0 };
-        let price = |name| events.get(name).and_then(|event| event.event_price_usd).unwrap_or(0.0);
-        self.charged_event_counts.iter().map(|(name, count)| price(name) * *count as f64).sum()
+        charged_usd(self.pricing_info.as_ref(), &self.charged_event_counts)
     }
 
     /// What it has used so far, as it is written down.

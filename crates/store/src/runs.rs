@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ActorId, JobStatus, Listed, Origin, Page, Run, RunId, Storage, TaskId, Timestamp, Used, UserId, Webhook};
+use model::{
+    ActorId, JobStatus, Listed, Origin, Page, Run, RunId, RunSummary, Storage, TaskId, Timestamp, Used, UserId, Webhook,
+};
 
 use crate::{NewRecord, StoreError};
 
@@ -39,7 +41,7 @@ pub trait RunStore: Send + Sync + std::fmt::Debug {
     async fn get(&self, id: &RunId) -> Result<Option<Arc<Run>>, StoreError>;
 
     /// A page of runs by start, ties by id.
-    async fn list(&self, filter: RunFilter, page: Page) -> Result<Listed<Arc<Run>>, StoreError>;
+    async fn list(&self, filter: RunFilter, page: Page) -> Result<Listed<RunSummary>, StoreError>;
 
     /// The newest run that matches (`LAST-1`).
     async fn last(&self, filter: RunFilter) -> Result<Option<Arc<Run>>, StoreError>;

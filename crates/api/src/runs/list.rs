@@ -64,5 +64,5 @@ pub(super) async fn of_task(
 async fn answer(app: &App, filter: RunFilter, page: Page) -> Answer {
     let (config, now) = (app.engine_config(), app.now());
     let found = app.store().runs.list(filter, page).await?;
-    Ok(wire::ok(&ListPage::new(page, found.map(|run| RunItem::new(&run, config, now)))))
+    Ok(wire::ok(&ListPage::new(page, found.map(|run| RunItem::new(run, config, now)))))
 }

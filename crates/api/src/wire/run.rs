@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine::{EngineConfig, figures_at};
+use engine::{EngineConfig, figures_at, usage_at};
 use model::pricing::PricingInfo;
 use model::{
-    ActorId, BuildId, GeneralAccess, JobStatus, Metamorph, Run, RunId, RunOptions, RunStats, RunUsage, RunUsageUsd,
-    StorageId, TaskId, Timestamp, UserId,
+    ActorId, BuildId, GeneralAccess, JobStatus, Metamorph, Run, RunId, RunOptions, RunStats, RunSummary, RunUsage,
+    RunUsageUsd, StorageId, TaskId, Timestamp, UserId,
 };
 use serde::Serialize;
 
@@ -155,22 +155,22 @@ pub(crate) struct RunItem {
 
 impl RunItem {
     /// The short form of a run of the caller's own.
-    pub(crate) fn new(run: &Run, config: &EngineConfig, now: Timestamp) -> Self {
-        let (_, usage) = figures_at(run, now);
+    pub(crate) fn new(run: RunSummary, config: &EngineConfig, now: Timestamp) -> Self {
+        let usage_total_usd = usage_at(&run, now).in_usd(&config.prices).total() + run.charged_usd();
         Self {
             id: run.id,
             act_id: run.actor_id,
             user_id: run.user_id,
             actor_task_id: run.task_id,
             status: run.status,
-            status_message: run.status_message.clone(),
+            status_message: run.status_message,
             started_at: run.started_at,
             finished_at: run.finished_at,
             build_id: run.build_id,
-            build_number: run.build_number.clone(),
             build_number_int: model::parse_build_number(&run.build_number).unwrap_or_default(),
-            meta: run.meta.clone(),
-            usage_total_usd: usage.in_usd(&config.prices).total() + run.charged_usd(),
+            build_number: run.build_number,
+            meta: run.meta,
+            usage_total_usd,
             default_key_value_store_id: run.storages.key_value_store,
             default_dataset_id: run.storages.dataset,
             default_request_queue_id: run.storages.request_queue,

@@ -1,7 +1,7 @@
 //! What a run has used: time, memory, CPU, compute units.
 
 use drivers::Usage;
-use model::{Run, RunStats, RunUsage, Timestamp};
+use model::{Run, RunStats, RunSummary, RunUsage, Timestamp};
 
 /// The figures of a run as they stand at `now`: those written down, and what has come since in the current stretch (`RUN-9`).
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run stay far below 2^53")]
@@ -15,6 +15,16 @@ pub fn figures_at(run: &Run, now: Timestamp) -> (RunStats, RunUsage) {
         usage.actor_compute_units = stats.compute_units;
     }
     (stats, usage)
+}
+
+/// What a run has used as it stands at `now`, as [`figures_at`] says it.
+pub fn usage_at(run: &RunSummary, now: Timestamp) -> RunUsage {
+    let mut usage = run.usage;
+    if let Some(since) = run.running_since {
+        let millis = u64::try_from(now.millis_since(since)).unwrap_or_default();
+        usage.actor_compute_units += compute_units(run.options.memory_mbytes, millis);
+    }
+    usage
 }
 
 /// Gigabyte-hours, by the second begun (`RUN-9`).
@@ -104,6 +114,8 @@ impl Samples {
 
 #[cfg(test)]
 mod tests {
+    use model::{ActorId, UserId};
+
     use super::*;
 
     #[test]
@@ -116,6 +128,23 @@ mod tests {
             (1024, 0, 0.0),
         ] {
             assert!((compute_units(memory, millis) - expected).abs() < 1e-12, "{memory} MB for {millis} ms");
+        }
+    }
+
+    #[test]
+    fn what_lists_say_of_a_run_is_what_the_run_says() {
+        let (user, actor) = (UserId::parse("UUUUUUUUUUUUUUUUU").unwrap(), ActorId::parse("AAAAAAAAAAAAAAAAA").unwrap());
+        let (run, _) = store::conformance::jobs::run_of(user, actor, 0);
+        let usage = RunUsage { actor_compute_units: 0.5, dataset_writes: 7, ..RunUsage::default() };
+        let stats = RunStats { compute_units: 0.5, ..run.stats.clone() };
+        let since = Timestamp::from_millis(5_000);
+        for running_since in [None, Some(since)] {
+            let run = Run { usage, stats: stats.clone(), running_since, ..run.clone() };
+            let now = since.plus_secs(1800);
+
+            assert_eq!(usage_at(&RunSummary::from(&run), now), figures_at(&run, now).1);
+            let units = usage_at(&RunSummary::from(&run), now).actor_compute_units;
+            assert!((units - if running_since.is_some() { 1.0 } else { 0.5 }).abs() < 1e-12);
         }
     }
 

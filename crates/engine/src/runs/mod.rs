@@ -23,8 +23,8 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-pub use self::figures::figures_at;
 pub(crate) use self::figures::{Sample, Samples, compute_units};
+pub use self::figures::{figures_at, usage_at};
 pub(crate) use self::launch::limits;
 pub(crate) use self::live::{LiveRun, job_of};
 pub use self::options::RunOptionsGiven;

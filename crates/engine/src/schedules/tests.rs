@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use model::schedule::{LogLevel, MissedTicks, Schedule, ScheduleAction, ScheduleState, ScheduleTarget, ScheduledInput};
 use model::{
-    ActorId, GivenOptions, JobStatus, JsonObject, Origin, Page, Run, ScheduleActionId, ScheduleId, Task, TaskId,
-    Timestamp,
+    ActorId, GivenOptions, JobStatus, JsonObject, Origin, Page, Run, RunSummary, ScheduleActionId, ScheduleId, Task,
+    TaskId, Timestamp,
 };
 use store::{KeptSchedule, RunFilter};
 
@@ -54,7 +54,9 @@ impl TestEngine {
 
     pub(crate) async fn runs(&self) -> Vec<Arc<Run>> {
         let filter = RunFilter { user: Some(self.ada.user.id), ..RunFilter::default() };
-        self.engine.store().runs.list(filter, Page::default()).await.unwrap().items
+        let listed = self.engine.store().runs.list(filter, Page::default()).await.unwrap().items;
+        let whole = |run: RunSummary| async move { self.engine.store().runs.get(&run.id).await.unwrap().unwrap() };
+        futures::future::join_all(listed.into_iter().map(whole)).await
     }
 
     /// When those runs were due, in milliseconds after the first minute.

@@ -19,6 +19,11 @@ pub(super) fn read<T: DeserializeOwned>(doc: &str) -> Result<T, StoreError> {
     Ok(serde_json::from_str(doc).context("cannot read a document")?)
 }
 
+/// Reads a document where it lies.
+pub(super) fn read_bytes<T: DeserializeOwned>(doc: &[u8]) -> Result<T, StoreError> {
+    Ok(serde_json::from_slice(doc).context("cannot read a document")?)
+}
+
 /// Writes a document that may be large, compressed, and gives the value back. It happens on a thread that may block, never
 /// on the writer's.
 pub(super) async fn pack<T: Serialize + Send + 'static>(value: T) -> Result<(T, Vec<u8>), StoreError> {

@@ -13,7 +13,7 @@ use crate::StoreError;
 /// Connections that are kept when nobody reads.
 const KEPT: usize = 4;
 /// Kibibytes of pages that each keeps.
-const CACHE_KIB: i64 = 2 * 1024;
+const CACHE_KIB: i64 = 8 * 1024;
 /// Long reads at a time. Short ones are bounded by the threads of the runtime.
 const LONG_READS: usize = 4;
 /// Prepared statements that each keeps.

@@ -9,21 +9,22 @@ use std::sync::Arc;
 
 use model::{JobStatus, Page, Run, RunId};
 use rusqlite::{CachedStatement, Connection, Rows, ToSql};
+use serde::de::DeserializeOwned;
 
 use super::origin_code;
 use crate::embedded::blocks::{ALWAYS, List};
-use crate::embedded::db::Sql as _;
 use crate::embedded::doc;
 use crate::embedded::jobs::{Jobs, status_code};
 use crate::{RunFilter, StoreError};
 
-/// The runs of a page.
-pub(super) fn page(
+/// The runs of a page; `known` makes of one that is in memory what is read of the others.
+pub(super) fn page<T: DeserializeOwned>(
     jobs: &Jobs,
     connection: &Connection,
     filter: &RunFilter,
     page: Page,
-) -> Result<Vec<Arc<Run>>, StoreError> {
+    known: impl Fn(Arc<Run>) -> T,
+) -> Result<Vec<T>, StoreError> {
     let mut conditions = Conditions::of(filter);
     let mut left = page.offset;
     if let Some(list) = list_of(filter) {
@@ -40,6 +41,7 @@ pub(super) fn page(
     for (statement, status) in statements.iter_mut().zip(&conditions.statuses) {
         arms.push(Arm::begin(statement.query(&values[..])?, *status)?);
     }
+    let mut documents = connection.prepare_cached("SELECT doc FROM run WHERE k = ?1")?;
     let mut runs = Vec::new();
     while (runs.len() as u64) < page.limit {
         let heads = arms.iter_mut().filter(|arm| arm.head.is_some());
@@ -54,18 +56,13 @@ pub(super) fn page(
             // What is in memory may be newer than this list: then it belongs here only if its status still fits.
             let cached = jobs.runs.get(&id).ok().filter(|run| status_code(run.status) == arm.status);
             runs.push(match cached {
-                Some(run) => run,
-                None => read(connection, arm.k)?,
+                Some(run) => known(run),
+                None => documents.query_row([arm.k], |row| Ok(doc::read_bytes(row.get_ref(0)?.as_bytes()?)))??,
             });
         }
         arm.advance()?;
     }
     Ok(runs)
-}
-
-fn read(connection: &Connection, k: i64) -> Result<Arc<Run>, StoreError> {
-    let text: Option<String> = connection.one("SELECT doc FROM run WHERE k = ?1", [k], |row| row.get(0))?;
-    Ok(Arc::new(doc::read(&text.unwrap_or_default())?))
 }
 
 /// The runs of one status, in order.
@@ -222,7 +219,7 @@ impl Conditions {
 
 #[cfg(test)]
 mod tests {
-    use model::{ActorId, Origin, TaskId, Timestamp, UserId};
+    use model::{ActorId, Origin, RunSummary, TaskId, Timestamp, UserId};
 
     use super::*;
 
@@ -234,6 +231,28 @@ mod tests {
         let lines: Vec<String> =
             statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap().flatten().collect();
         lines.join("\n")
+    }
+
+    #[test]
+    fn a_summary_read_from_a_document_is_that_of_the_run() {
+        let (user, actor) = (UserId::parse("UUUUUUUUUUUUUUUUU"), ActorId::parse("AAAAAAAAAAAAAAAAA"));
+        let (mut run, _) = crate::conformance::jobs::run_of(user.unwrap(), actor.unwrap(), 5);
+        let read = |run: &Run| doc::read_bytes::<RunSummary>(doc::write(run).unwrap().as_bytes()).unwrap();
+
+        assert_eq!(read(&run), RunSummary::from(&run));
+        run.task_id = TaskId::parse("TTTTTTTTTTTTTTTTT");
+        run.status_message = Some("done".to_owned());
+        (run.finished_at, run.running_since) = (Some(Timestamp::from_millis(9)), Some(Timestamp::from_millis(7)));
+        run.usage.dataset_reads = 3;
+        run.charged_event_counts.insert("event".to_owned(), 4);
+        run.pricing_info = serde_json::from_value(serde_json::json!({
+            "pricingModel": "PAY_PER_EVENT", "startedAt": Timestamp::from_millis(1), "createdAt": Timestamp::from_millis(1),
+            "pricingPerEvent": { "actorChargeEvents": { "event": { "eventTitle": "Event", "eventPriceUsd": 0.25 } } },
+        }))
+        .unwrap();
+        assert_eq!(read(&run), RunSummary::from(&run));
+        assert!((read(&run).charged_usd() - 1.0).abs() < 1e-9);
+        assert!((run.charged_usd() - 1.0).abs() < 1e-9);
     }
 
     #[test]

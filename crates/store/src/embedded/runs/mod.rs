@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{JobStatus, Listed, Origin, Page, Run, RunId, Storage, Timestamp, Used, UserId, Webhook};
+use model::{JobStatus, Listed, Origin, Page, Run, RunId, RunSummary, Storage, Timestamp, Used, UserId, Webhook};
 use rusqlite::{Connection, params};
 
 use super::core::Core;
@@ -78,20 +78,21 @@ impl RunStore for Runs {
         self.jobs.runs.get_or_read(id, || db.read(|connection| Ok(read(connection, id)?.map(|(_, run)| Arc::new(run)))))
     }
 
-    async fn list(&self, filter: RunFilter, page: Page) -> Result<Listed<Arc<Run>>, StoreError> {
+    async fn list(&self, filter: RunFilter, page: Page) -> Result<Listed<RunSummary>, StoreError> {
         let jobs = self.jobs.clone();
         self.core()
             .db
             .snapshot_blocking(move |connection| {
                 let total = list::total(connection, &filter)?;
-                Ok(Listed { total, items: list::page(&jobs, connection, &filter, page)? })
+                Ok(Listed { total, items: list::page(&jobs, connection, &filter, page, |run| (&*run).into())? })
             })
             .await
     }
 
     async fn last(&self, filter: RunFilter) -> Result<Option<Arc<Run>>, StoreError> {
         let page = Page { offset: 0, limit: 1, desc: true };
-        let runs = self.core().db.snapshot(|connection| list::page(&self.jobs, connection, &filter, page))?;
+        let runs =
+            self.core().db.snapshot(|connection| list::page(&self.jobs, connection, &filter, page, |run| run))?;
         Ok(runs.into_iter().next())
     }
 
@@ -178,11 +179,13 @@ impl RunStore for Runs {
             ..newest.clone()
         };
         self.core().db.snapshot(|connection| {
-            let kept = list::page(&self.jobs, connection, &newest, Page { offset: 0, limit: keep, desc: true })?;
-            let kept: Vec<RunId> = kept.iter().map(|run| run.id).collect();
+            let ids = |filter, page| {
+                let runs: Vec<RunSummary> = list::page(&self.jobs, connection, filter, page, |run| (&*run).into())?;
+                Ok::<_, StoreError>(runs.into_iter().map(|run| run.id))
+            };
+            let kept: Vec<RunId> = ids(&newest, Page { offset: 0, limit: keep, desc: true })?.collect();
             let page = Page { offset: 0, limit: limit.saturating_add(keep), desc: false };
-            let old = list::page(&self.jobs, connection, &finished, page)?;
-            let mut ids: Vec<RunId> = old.iter().map(|run| run.id).filter(|id| !kept.contains(id)).collect();
+            let mut ids: Vec<RunId> = ids(&finished, page)?.filter(|id| !kept.contains(id)).collect();
             ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             Ok(ids)
         })
