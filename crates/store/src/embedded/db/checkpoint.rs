@@ -13,7 +13,12 @@ use super::BUSY_TIMEOUT;
 /// Time between checkpoints while there are writes.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Pages in the log above which the writer makes a checkpoint itself: only then does the log start over under constant load.
-const MAX_LOG_PAGES: i64 = 64 * 1024 * 1024 / 4096;
+pub(super) const MAX_LOG_PAGES: i64 = 64 * 1024 * 1024 / 4096;
+/// At so many times that, the writer waits for readers: as long as there is always one that began before the last commit, the log
+/// is never moved whole, and does not start over.
+const STRETCH: i64 = 4;
+/// How long it waits. A reader that takes longer is waited for again when the log has grown by as much as the writer bears.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Makes checkpoints some time after commits. It sleeps while nobody writes.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub(super) struct Checkpointer {
     changed: Condvar,
     /// Pages in the log at the last checkpoint.
     log_pages: AtomicI64,
+    /// Pages above which the writer makes checkpoints,
+    max_pages: i64,
+    /// and above which it waits for readers next.
+    wait_above: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +42,7 @@ struct State {
 }
 
 impl Checkpointer {
-    pub(super) fn open(file: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(file: &Path, max_pages: i64) -> anyhow::Result<Self> {
         let connection = Connection::open_with_flags(file, OpenFlags::default())?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -43,6 +52,8 @@ impl Checkpointer {
             state: Mutex::default(),
             changed: Condvar::new(),
             log_pages: AtomicI64::new(0),
+            max_pages,
+            wait_above: AtomicI64::new(STRETCH * max_pages),
         })
     }
 
@@ -52,10 +63,36 @@ impl Checkpointer {
         if !was_dirty {
             self.changed.notify_one();
         }
-        if self.log_pages.load(Ordering::Relaxed) > MAX_LOG_PAGES {
+        if self.log_pages.load(Ordering::Relaxed) > self.max_pages {
             // Two at a time are refused, and who writes faster than the log can be moved has to wait for it.
             let _turn = self.connection.lock();
             self.checkpoint(writer);
+            let pages = self.log_pages.load(Ordering::Relaxed);
+            if pages > self.wait_above.load(Ordering::Relaxed) {
+                let next = if self.start_log_over(writer) { STRETCH * self.max_pages } else { pages + self.max_pages };
+                self.wait_above.store(next, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Moves all of the log into the database and has the next commit begin it anew; waits for readers that are in the way.
+    fn start_log_over(&self, writer: &Connection) -> bool {
+        let start_over = || {
+            writer.busy_timeout(PATIENCE)?;
+            let busy = writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
+            writer.busy_timeout(BUSY_TIMEOUT)?;
+            busy
+        };
+        match start_over() {
+            Ok(0) => {
+                self.log_pages.store(0, Ordering::Relaxed);
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                debug!(%error, "Cannot start the write-ahead log over now");
+                false
+            }
         }
     }
 

@@ -65,10 +65,15 @@ enum Mode {
 impl Db {
     /// Opens the database in `file`, or makes it, with its threads.
     pub(super) fn open(file: &Path, clock: SharedClock) -> anyhow::Result<Self> {
+        Self::open_with(file, clock, checkpoint::MAX_LOG_PAGES)
+    }
+
+    /// The same with another size of the write-ahead log, in pages.
+    fn open_with(file: &Path, clock: SharedClock, max_log_pages: i64) -> anyhow::Result<Self> {
         // First of all: on a full disk nothing can be opened before the reserve is given up.
         let room = Arc::new(Room::open(file));
         let connection = open_writer(file)?;
-        let checkpointer = Arc::new(Checkpointer::open(file)?);
+        let checkpointer = Arc::new(Checkpointer::open(file, max_log_pages)?);
         let queue = Arc::new(Queue::default());
         let beside = Beside { checkpointer: checkpointer.clone(), room: room.clone() };
         let mut writer = Writer::new(connection, clock.clone(), Some(beside));
@@ -271,7 +276,7 @@ impl std::fmt::Debug for Mode {
 
 /// Prepared statements that the writer keeps: more than there are.
 const WRITER_STATEMENTS: usize = 256;
-/// Kibibytes of pages that the writer keeps; with the readers' 16 MiB in all.
+/// Kibibytes of pages that the writer keeps; with the readers' 40 MiB in all, if so much is read.
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
 /// How long a connection waits for another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use model::Timestamp;
@@ -271,4 +272,41 @@ async fn a_counter_made_by_an_operation_that_failed_is_not_remembered() {
         Ok(tx.counter(k)?.items)
     });
     assert_eq!(items.await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_starts_over_though_somebody_always_reads() {
+    const MAX_PAGES: i64 = 256;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("db.sqlite");
+    let db = Db::open_with(&file, Arc::new(StoppedClock::default()), MAX_PAGES).unwrap();
+    insert(&db, "a").await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    // Each read overlaps with the next ones of the others, so there is always one from before the last commit.
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (db, is_over) = (db.clone(), is_over.clone());
+            std::thread::spawn(move || {
+                let count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+                             SELECT count(*) FROM n, storage";
+                while !is_over.load(Ordering::Relaxed) {
+                    db.read(|connection| connection.one(count, [], |row| row.get::<_, i64>(0))).unwrap();
+                }
+            })
+        })
+        .collect();
+
+    let (mut written, mut longest) = (0, 0);
+    for round in 0..150 {
+        let doc = round.to_string().repeat(400_000);
+        written += doc.len() as u64;
+        db.write(move |tx| tx.run("UPDATE storage SET doc = ?1", [doc]).map(drop)).await.unwrap();
+        longest = longest.max(std::fs::metadata(dir.path().join("db.sqlite-wal")).unwrap().len());
+    }
+
+    is_over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert!(longest < written / 2, "{longest} bytes of log");
 }

@@ -265,9 +265,6 @@ impl Writer {
                 for hook in hooks {
                     hook();
                 }
-                if let Some(Beside { checkpointer, .. }) = &self.beside {
-                    checkpointer.note_commit(&self.connection);
-                }
                 None
             }
             Err(GroupFailed(failure)) => {
@@ -284,6 +281,12 @@ impl Writer {
         };
         for job in group.drain(..) {
             job.answer(failure.as_ref().map(copy));
+        }
+        // Which may take its time, and nobody has to wait for it who has not come yet.
+        if failure.is_none()
+            && let Some(Beside { checkpointer, .. }) = &self.beside
+        {
+            checkpointer.note_commit(&self.connection);
         }
     }
 
