@@ -6,11 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::{self, Either};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use rusqlite::{Connection, Row, params};
-use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
@@ -29,8 +28,8 @@ const SHORT: u64 = 64 * 1024;
 
 /// A window that holds more bytes than this is read ahead.
 const LONG: u64 = 4 * STEP as u64;
-/// So many steps ahead of what is taken.
-const AHEAD: usize = 2;
+/// So many steps ahead of what is taken, at the same time.
+const AHEAD: usize = 3;
 
 /// Reads a window of a dataset as it is now.
 pub(super) fn read(core: Arc<Core>, pages: Pages, k: i64, counter: &Counter, window: Window) -> ItemChunks {
@@ -154,8 +153,8 @@ impl Rest {
             if let Some(chunk) = rest.locate(false).await? {
                 return Ok(Some((chunk, rest)));
             }
-            let read = move || rest.unpack().map(|chunk| Some((chunk, rest)));
-            tokio::task::spawn_blocking(read).await.map_err(anyhow::Error::from)?
+            let (step, core) = (rest.next_step()?, rest.core.clone());
+            Ok(Some((on_other_thread(move || step.unpack(&core)).await?, rest)))
         })
     }
 
@@ -177,60 +176,29 @@ impl Rest {
                 if let Some(chunk) = rest.known(&pages)? {
                     return Ok(Some((chunk, (rest, ready))));
                 }
-                let unpack = move || rest.unpack_for(&pages, &mut ready).map(|chunk| Some((chunk, (rest, ready))));
-                tokio::task::spawn_blocking(unpack).await.map_err(anyhow::Error::from)?
+                on_other_thread(move || rest.unpack_for(&pages, &mut ready).map(|chunk| Some((chunk, (rest, ready)))))
+                    .await
             }
         })
     }
 
-    /// Steps a little ahead of whoever takes the items: the next ones are unpacked while the last ones are sent.
+    /// Steps a little ahead of whoever takes the items: the next ones are unpacked, several at a time, while the last ones are
+    /// sent. A slow reader holds no thread: once those are unpacked, they wait.
     fn steps_ahead(self) -> impl Stream<Item = Result<ItemChunk, StoreError>> {
-        stream::once(async move {
-            let (sender, chunks) = mpsc::channel(AHEAD);
-            tokio::spawn(self.read_ahead(sender));
-            ReceiverStream::new(chunks)
+        stream::try_unfold(self, move |mut rest| async move {
+            if rest.span.is_empty() {
+                return Ok(None);
+            }
+            let step = match rest.locate(false).await? {
+                Some(chunk) => Either::Left(future::ok(chunk)),
+                None => {
+                    let (step, core) = (rest.next_step()?, rest.core.clone());
+                    Either::Right(on_other_thread(move || step.unpack(&core)))
+                }
+            };
+            Ok(Some((step, rest)))
         })
-        .flatten()
-    }
-
-    /// Ends when everything is read or nobody takes it any more. A slow reader holds no thread: one is only taken for as long as
-    /// there is room for what it makes.
-    async fn read_ahead(mut self, sender: mpsc::Sender<Result<ItemChunk, StoreError>>) {
-        while !self.span.is_empty()
-            && let Ok(room) = sender.clone().reserve_owned().await
-        {
-            match self.locate(false).await {
-                Ok(None) => match tokio::task::spawn_blocking(move || self.fill(room)).await {
-                    Ok(Some(rest)) => self = rest,
-                    Ok(None) => return,
-                    Err(error) => {
-                        let _ = sender.send(Err(StoreError::Backend(error.into()))).await;
-                        return;
-                    }
-                },
-                Ok(Some(chunk)) => drop(room.send(Ok(chunk))),
-                Err(error) => return drop(room.send(Err(error))),
-            }
-        }
-    }
-
-    /// Unpacks the segment at hand for as long as there is room for it; returns what remains, unless it failed.
-    fn fill(mut self, mut room: OwnedPermit<Result<ItemChunk, StoreError>>) -> Option<Self> {
-        loop {
-            let chunk = self.unpack();
-            let is_over = chunk.is_err();
-            let sender = room.send(chunk);
-            if is_over {
-                return None;
-            }
-            if !self.is_located() {
-                return Some(self);
-            }
-            match sender.try_reserve_owned() {
-                Ok(more) => room = more,
-                Err(_) => return Some(self),
-            }
-        }
+        .try_buffered(AHEAD)
     }
 
     /// Whether the next item is in the segment at hand.
@@ -259,8 +227,8 @@ impl Rest {
         }
     }
 
-    /// The next items, out of the segment at hand.
-    fn unpack(&mut self) -> Result<ItemChunk, StoreError> {
+    /// Where in the segment at hand the next items are; they count as read then.
+    fn next_step(&mut self) -> Result<Step, StoreError> {
         let (segment, span, form) = (self.segment.as_ref().ok_or_else(gone)?, self.span, self.form);
         let is_whole = |frames: &Frames| segment.wanted(span, frames) == (0..frames.n);
         let frames = match form {
@@ -271,16 +239,14 @@ impl Rest {
                 _ => segment.find(span, 0)?,
             },
         };
-        let as_it_lies = form == Form::Packed && is_whole(&frames);
-        let (first, n, wanted) = (segment.first + frames.first, frames.n, segment.wanted(span, &frames));
-        let chunk = self.core.objects.read_here(&segment.object, frames.bytes, |packed| {
-            if as_it_lies {
-                return Ok(ItemChunk { lines: packed.into(), count: n });
-            }
-            form.of(pick(decompress(&packed, frames.size)?.into(), n, wanted, span.desc)?)
-        })?;
-        self.span = span.behind(first, n);
-        Ok(chunk)
+        self.span = span.behind(segment.first + frames.first, frames.n);
+        Ok(Step {
+            object: segment.object.clone(),
+            wanted: segment.wanted(span, &frames),
+            desc: span.desc,
+            form,
+            frames,
+        })
     }
 
     /// The next items, if the frame that they are in is unpacked already.
@@ -321,6 +287,34 @@ impl Rest {
         ready.extend(chunks);
         ready.pop_front().ok_or_else(gone)
     }
+}
+
+/// Some frames to be read, and which of their items are wanted.
+struct Step {
+    object: Arc<str>,
+    frames: Frames,
+    wanted: Range<u64>,
+    desc: bool,
+    form: Form,
+}
+
+impl Step {
+    /// Blocks.
+    fn unpack(self, core: &Core) -> Result<ItemChunk, StoreError> {
+        let Self { object, frames, wanted, desc, form } = self;
+        core.objects.read_here(&object, frames.bytes, |packed| {
+            if form == Form::Packed && wanted == (0..frames.n) {
+                return Ok(ItemChunk { lines: packed.into(), count: frames.n });
+            }
+            form.of(pick(decompress(&packed, frames.size)?.into(), frames.n, wanted, desc)?)
+        })
+    }
+}
+
+async fn on_other_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?
 }
 
 impl Segment {
@@ -405,7 +399,7 @@ fn find(connection: &Connection, k: i64, span: Span, form: Form) -> Result<Piece
 pub(super) fn chunk(row: &Row<'_>) -> rusqlite::Result<(u64, Chunk)> {
     let place = row.get::<_, i64>(0)? & ((1 << PLACE_BITS) - 1);
     let body = row.get::<_, Vec<u8>>(4)?.into();
-    Ok((place.cast_unsigned(), Chunk { n: row.get(1)?, size: row.get(2)?, codec: row.get(3)?, body }))
+    Ok((place.cast_unsigned(), Chunk { n: row.get(1)?, size: row.get(2)?, codec: row.get(3)?, body, paths: None }))
 }
 
 fn join(chunks: &[Chunk]) -> io::Result<Bytes> {
