@@ -61,8 +61,8 @@ pub(super) fn append(
         }
         let row = row_of(counter.tail, counter.items - counter.tail_first);
         tx.run(
-            "INSERT INTO ds_chunk (r, n, size, codec, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![row, chunk.n, chunk.size, chunk.codec, &*chunk.body],
+            "INSERT INTO ds_chunk (r, n, size, codec, body, paths) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![row, chunk.n, chunk.size, chunk.codec, &*chunk.body, chunk.paths],
         )?;
         let was_small = counter.tail_bytes < MIN_SEALED_BYTES;
         counter.items += chunk.n;

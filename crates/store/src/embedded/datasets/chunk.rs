@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memchr_iter;
+use model::item_view::FieldCollector;
 use model::push::Items;
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
@@ -17,6 +18,10 @@ use crate::{ItemChunk, StoreError};
 pub(super) const MAX_CHUNK: usize = 128 * 1024;
 /// Chunks above this size are compressed.
 const MIN_COMPRESSED: usize = 8 * 1024;
+/// A chunk of so many bytes of lines is a frame of a segment as it is; smaller ones are put together for it.
+const MIN_FRAME: u64 = 64 * 1024;
+/// Field paths of a chunk that take more than this are not kept with it.
+const MAX_PATHS: usize = 4 * 1024;
 /// Pushes above this size are compressed on another thread.
 const MIN_HOP: usize = 256 * 1024;
 /// Fast, and still good for JSON.
@@ -58,6 +63,8 @@ pub(super) struct Chunk {
     pub size: u64,
     pub codec: Codec,
     pub body: Bytes,
+    /// The field paths of its items, as a JSON array, if that was gathered.
+    pub paths: Option<String>,
 }
 
 impl Chunk {
@@ -66,10 +73,19 @@ impl Chunk {
         if lines.len() >= MIN_COMPRESSED {
             let frame = compress(&lines)?;
             if frame.len() < lines.len() {
-                return Ok(Self { n, size, codec: Codec::Zstd, body: frame.into() });
+                let mut chunk = Self { n, size, codec: Codec::Zstd, body: frame.into(), paths: None };
+                if chunk.is_frame() {
+                    chunk.paths = paths_of(&lines)?;
+                }
+                return Ok(chunk);
             }
         }
-        Ok(Self { n, size, codec: Codec::Plain, body: lines })
+        Ok(Self { n, size, codec: Codec::Plain, body: lines, paths: None })
+    }
+
+    /// Whether it goes into a segment as it is.
+    pub(super) fn is_frame(&self) -> bool {
+        self.codec == Codec::Zstd && self.size >= MIN_FRAME
     }
 
     /// The lines of its items.
@@ -108,6 +124,22 @@ fn cut_now(items: Items) -> io::Result<Vec<Chunk>> {
         chunks.push(Chunk::new(n, lines.slice(start..end))?);
     }
     Ok(chunks)
+}
+
+fn paths_of(lines: &[u8]) -> io::Result<Option<String>> {
+    let mut fields = FieldCollector::default();
+    add_fields(&mut fields, lines);
+    let paths = serde_json::to_string(&fields.paths().collect::<Vec<_>>())?;
+    Ok((paths.len() <= MAX_PATHS).then_some(paths))
+}
+
+/// Adds the field paths of some items.
+pub(super) fn add_fields(fields: &mut FieldCollector, lines: &[u8]) {
+    let mut start = 0;
+    for end in memchr_iter(b'\n', lines) {
+        fields.add(&lines[start..end]);
+        start = end + 1;
+    }
 }
 
 thread_local! {
@@ -195,6 +227,19 @@ mod tests {
             chunks.iter().map(|chunk| chunk.codec).collect::<Vec<_>>(),
             [Codec::Zstd, Codec::Zstd, Codec::Plain]
         );
+    }
+
+    #[test]
+    fn a_chunk_that_will_be_a_frame_knows_the_paths_of_its_items() {
+        let paths = |item: &str, n: usize| {
+            let items = model::push::split_items(format!("[{}]", vec![item; n].join(",")).as_bytes()).unwrap();
+            cut_now(items).unwrap().into_iter().map(|chunk| chunk.paths).collect::<Vec<_>>()
+        };
+        let many: Vec<String> = (0..900).map(|n| format!("\"key{n}\":1")).collect();
+
+        assert_eq!(paths(r#"{"b":{"c":1},"a":[]}"#, 5000), [Some(r#"["a","b/c"]"#.to_owned())]);
+        assert_eq!(paths(r#"{"b":1}"#, 2000), [None], "too small for a frame");
+        assert_eq!(paths(&format!("{{{}}}", many.join(",")), 8), [None], "too many of them");
     }
 
     #[test]

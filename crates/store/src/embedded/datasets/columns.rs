@@ -9,8 +9,9 @@ use rusqlite::params;
 
 use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
+use super::chunk::add_fields;
 use super::pages::Pages;
-use super::{read, seal};
+use super::read;
 use crate::{StoreError, Window};
 
 /// The field paths of some items of a dataset, sorted.
@@ -32,7 +33,7 @@ pub(super) async fn columns(
         while let Some(chunk) = chunks.next().await {
             let lines = chunk?.lines;
             let walk = move || {
-                seal::add_fields(&mut columns, &lines);
+                add_fields(&mut columns, &lines);
                 columns
             };
             columns = tokio::task::spawn_blocking(walk).await.map_err(anyhow::Error::from)?;

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 
 use super::super::core::Core;
 use super::super::db::{Cache, Counter, Sql as _};
-use super::{read, row_of, seal};
+use super::chunk::add_fields;
+use super::{read, row_of};
 use crate::StoreError;
 
 /// Bytes of lines that are read at a time.
@@ -82,7 +83,7 @@ fn walk(
         && let Some(row) = rows.next()?
     {
         let (place, chunk) = read::chunk(row)?;
-        seal::add_fields(fields, &chunk.lines().map_err(anyhow::Error::from)?);
+        add_fields(fields, &chunk.lines().map_err(anyhow::Error::from)?);
         size += chunk.size;
         next = Some(place + chunk.n);
     }

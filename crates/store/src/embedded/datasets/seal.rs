@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use memchr::memchr_iter;
 use model::item_view::FieldCollector;
 use rusqlite::params;
 use tracing::{debug, warn};
@@ -10,6 +9,7 @@ use tracing::{debug, warn};
 use super::super::core::Core;
 use super::super::db::{Sql as _, WriteTx};
 use super::append::state;
+use super::chunk::add_fields;
 use super::segment::{Builder, Segment};
 use super::{read, row_of};
 use crate::{Noun, StoreError};
@@ -116,14 +116,16 @@ fn build(core: &Arc<Core>, tail: Tail) -> Result<(Segment, FieldCollector), Stor
     let mut place = 0;
     loop {
         let chunks = core.db.read(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT r, n, size, codec, body FROM ds_chunk WHERE r >= ?1 AND r < ?2 ORDER BY r")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT r, n, size, codec, body, paths FROM ds_chunk WHERE r >= ?1 AND r < ?2 ORDER BY r",
+            )?;
             let mut rows = statement.query([row_of(tail.tail, place), row_of(tail.tail + 1, 0)])?;
             let (mut chunks, mut size) = (Vec::new(), 0);
             while size < STEP
                 && let Some(row) = rows.next()?
             {
-                let (place, chunk) = read::chunk(row)?;
+                let (place, mut chunk) = read::chunk(row)?;
+                chunk.paths = row.get(5)?;
                 size += chunk.size;
                 chunks.push((place, chunk));
             }
@@ -137,9 +139,18 @@ fn build(core: &Arc<Core>, tail: Tail) -> Result<(Segment, FieldCollector), Stor
                 return Err(StoreError::Backend(anyhow::anyhow!("a chunk of tail {} is missing", tail.tail)));
             }
             place += chunk.n;
-            let lines = chunk.lines().map_err(anyhow::Error::from)?;
-            add_fields(&mut columns, &lines);
-            builder.add(&chunk, &lines).map_err(anyhow::Error::from)?;
+            let added = match &chunk.paths {
+                Some(paths) => {
+                    columns.extend(serde_json::from_str::<Vec<String>>(paths).map_err(anyhow::Error::from)?);
+                    builder.add_frame(&chunk)
+                }
+                None => {
+                    let lines = chunk.lines().map_err(anyhow::Error::from)?;
+                    add_fields(&mut columns, &lines);
+                    builder.add(&chunk, &lines)
+                }
+            };
+            added.map_err(anyhow::Error::from)?;
         }
     }
     if place == 0 {
@@ -147,15 +158,6 @@ fn build(core: &Arc<Core>, tail: Tail) -> Result<(Segment, FieldCollector), Stor
         return Err(StoreError::NotFound(Noun::Storage));
     }
     Ok((builder.finish().map_err(anyhow::Error::from)?, columns))
-}
-
-/// Adds the field paths of some items.
-pub(super) fn add_fields(fields: &mut FieldCollector, lines: &[u8]) {
-    let mut start = 0;
-    for end in memchr_iter(b'\n', lines) {
-        fields.add(&lines[start..end]);
-        start = end + 1;
-    }
 }
 
 /// The row of a set of field paths; segments of a dataset that have the same share one.

@@ -7,7 +7,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::chunk::{Chunk, Codec, MAX_CHUNK, compress};
+use super::chunk::{Chunk, MAX_CHUNK, compress};
 
 /// First bytes of the skippable frame.
 const SKIPPABLE: [u8; 4] = 0x184D_2A5Fu32.to_le_bytes();
@@ -15,8 +15,6 @@ const SKIPPABLE: [u8; 4] = 0x184D_2A5Fu32.to_le_bytes();
 const MAGIC: &[u8; 8] = b"PLAYHSEG";
 const VERSION: u8 = 1;
 const ENTRY: usize = 12;
-/// A frame is begun when the one before has this many bytes of lines.
-const MIN_FRAME: usize = 64 * 1024;
 
 /// Builds a segment in memory; a tail is small enough.
 #[derive(Debug, Default)]
@@ -42,15 +40,21 @@ pub(super) struct Segment {
 }
 
 impl Builder {
-    /// Adds a chunk, of which `lines` are the lines.
-    pub(super) fn add(&mut self, chunk: &Chunk, lines: &[u8]) -> io::Result<()> {
+    /// Adds a chunk that [is a frame](Chunk::is_frame): compressed by whoever pushed it, as well as here.
+    pub(super) fn add_frame(&mut self, chunk: &Chunk) -> io::Result<()> {
+        self.flush()?;
         self.n += chunk.n;
         self.size += chunk.size;
-        if chunk.codec == Codec::Zstd && lines.len() >= MIN_FRAME {
-            // Compressed by whoever pushed it, into a frame as good as ours.
-            self.flush()?;
-            return self.push_frame(chunk.n, &chunk.body, lines.len());
+        self.push_frame(chunk.n, &chunk.body, usize::try_from(chunk.size).map_err(too_large)?)
+    }
+
+    /// Adds a chunk, of which `lines` are the lines.
+    pub(super) fn add(&mut self, chunk: &Chunk, lines: &[u8]) -> io::Result<()> {
+        if chunk.is_frame() {
+            return self.add_frame(chunk);
         }
+        self.n += chunk.n;
+        self.size += chunk.size;
         if self.lines.len() + lines.len() > MAX_CHUNK {
             self.flush()?;
         }

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0010_list_blocks.sql"),
     include_str!("0011_dataset_notes.sql"),
     include_str!("0012_actor_use.sql"),
+    include_str!("0013_chunk_paths.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.
