@@ -12,9 +12,9 @@ use crate::supervision::Backoff;
 use crate::{Engine, EngineError};
 
 /// Schedules that are looked up at once.
-const BATCH: u64 = 256;
-/// Schedules that are invoked at the same time.
-const AT_ONCE: usize = 32;
+const BATCH: u64 = 1024;
+/// Schedules that are invoked at the same time: what waits together is written down together.
+const AT_ONCE: usize = 256;
 /// The clock is looked at again after so many milliseconds at most, since it may jump.
 const LONGEST_PAUSE: i64 = 10_000;
 
