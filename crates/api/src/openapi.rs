@@ -55,6 +55,9 @@ const OWN: [(&str, &str, &str, &str); 12] = [
     ("GET", "/x-run/{secret}/", "x_run_web_server_get", "The web server of a run"),
 ];
 
+/// What they refuse with.
+const OWN_ERRORS: [&str; 8] = ["400", "401", "403", "404", "405", "413", "415", "429"];
+
 pub(crate) fn router() -> Router<App> {
     Router::new().route("/openapi.json", get(show))
 }
@@ -72,7 +75,7 @@ fn document() -> Value {
         add(&mut paths, method, path, operation(path, name, &facts["operations"][name]));
     }
     for (method, path, name, summary) in OWN {
-        let mut operation = operation(path, name, &json!({ "answers": { "200": {} } }));
+        let mut operation = operation(path, name, &json!({ "answers": { "200": {} }, "errors": OWN_ERRORS }));
         operation["summary"] = json!(summary);
         add(&mut paths, method, path, operation);
     }

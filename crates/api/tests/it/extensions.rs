@@ -61,11 +61,13 @@ async fn the_description_is_served_to_everybody_and_its_own_addresses_are_there(
         if !path.contains("/x-") || path.starts_with("/x-run") {
             continue;
         }
-        for method in item.as_object().unwrap().keys() {
+        for (method, operation) in item.as_object().unwrap() {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let path = path.replace(['{', '}'], "");
             let reply = server.ask(method, &path).await;
             assert_ne!(reply.status, 405, "{path}");
+            let described = &operation["responses"][reply.status.as_str()];
+            assert!(described.is_object(), "{path} answers {}, which is not described", reply.status);
             assert!(!reply.text().contains("page-not-found"), "{path}: {}", reply.text());
         }
     }
