@@ -85,13 +85,21 @@ fn unit() -> anyhow::Result<()> {
     run(cargo(["test", "--workspace"]))
 }
 
-/// Builds the binary and lets the official clients loose on it.
+/// Builds the binary and lets the official clients loose on it: those in JavaScript, and beside them the others.
 fn clients(newest: bool) -> anyhow::Result<()> {
     // As the tests do, or else dependencies are compiled anew with other features.
     run(cargo(["build", "--workspace", "--bin", "playhouse"]))?;
     let binary = root().join("target/debug/playhouse");
-    let directory = root().join("tests/clients");
+    let (others, javascript) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| python(newest, &binary).and_then(|()| rust(&binary)));
+        let javascript = javascript(newest, &binary);
+        (others.join(), javascript)
+    });
+    others.unwrap_or_else(|_| bail!("the clients in Python and Rust were not tested to the end")).and(javascript)
+}
 
+fn javascript(newest: bool, binary: &Path) -> anyhow::Result<()> {
+    let directory = root().join("tests/clients");
     let mut install = Command::new("npm");
     install.current_dir(&directory).args(["--no-fund", "--no-audit"]);
     if newest {
@@ -103,20 +111,8 @@ fn clients(newest: bool) -> anyhow::Result<()> {
     }
     run(&mut install)?;
 
-    let environment = directory.join(".venv");
-    run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-    let mut pip = Command::new(environment.join("bin/pip"));
-    pip.current_dir(&directory).args(["install", "--quiet", "--disable-pip-version-check"]);
-    if newest {
-        pip.args(["--upgrade", "apify-client", "apify", "crawlee[beautifulsoup]", "pytest", "pytest-asyncio"]);
-        pip.args(["feedparser", "openpyxl", "pyarrow"]);
-    } else {
-        pip.args(["--requirement", "requirements.txt"]);
-    }
-    run(&mut pip)?;
-
     let mut node = Command::new("node");
-    node.current_dir(&directory).args(["--test", "--test-concurrency=1"]).env("PLAYHOUSE_BIN", &binary);
+    node.current_dir(&directory).args(["--test", "--test-concurrency=1"]).env("PLAYHOUSE_BIN", binary);
     // Given a directory, some versions of Node take every file in it for a test.
     let tests = [
         "storages",
@@ -138,16 +134,32 @@ fn clients(newest: bool) -> anyhow::Result<()> {
     for test in tests {
         node.arg(format!("js/{test}.test.mjs"));
     }
-    run(&mut node)?;
+    run(&mut node)
+}
+
+fn python(newest: bool, binary: &Path) -> anyhow::Result<()> {
+    let directory = root().join("tests/clients");
+    let environment = directory.join(".venv");
+    run_aside(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    let mut pip = Command::new(environment.join("bin/pip"));
+    pip.current_dir(&directory).args(["install", "--quiet", "--disable-pip-version-check"]);
+    if newest {
+        pip.args(["--upgrade", "apify-client", "apify", "crawlee[beautifulsoup]", "pytest", "pytest-asyncio"]);
+        pip.args(["feedparser", "openpyxl", "pyarrow"]);
+    } else {
+        pip.args(["--requirement", "requirements.txt"]);
+    }
+    run_aside(&mut pip)?;
+
     let mut pytest = Command::new(environment.join("bin/python"));
-    pytest
-        .current_dir(&directory)
-        .args(["-m", "pytest", "-q", "-c", "py/pytest.ini", "py"])
-        .env("PLAYHOUSE_BIN", &binary);
-    run(&mut pytest)?;
+    pytest.current_dir(&directory).args(["-m", "pytest", "-q", "-c", "py/pytest.ini", "py"]);
+    run_aside(pytest.env("PLAYHOUSE_BIN", binary))
+}
+
+fn rust(binary: &Path) -> anyhow::Result<()> {
     // The Rust client changes too fast for its newest version to compile with what was written for another.
     let mut rust = cargo(["run", "--quiet", "--locked", "--manifest-path", "tests/clients/rust/Cargo.toml"]);
-    run(rust.env("CARGO_TARGET_DIR", root().join("target/clients-rust")).env("PLAYHOUSE_BIN", &binary))
+    run_aside(rust.env("CARGO_TARGET_DIR", root().join("target/clients-rust")).env("PLAYHOUSE_BIN", binary))
 }
 
 fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
@@ -170,5 +182,19 @@ fn run(mut command: impl BorrowMut<Command>) -> anyhow::Result<()> {
         bail!("{command:?} failed: {status}");
     }
     println!("  took {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// The same beside something else, whose output stays whole: its own is shown when it has ended.
+fn run_aside(command: &mut Command) -> anyhow::Result<()> {
+    println!("+ {command:?} (aside)");
+    let started = Instant::now();
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let took = started.elapsed().as_secs();
+    println!("+ {command:?} (aside)\n{}  took {took} s", String::from_utf8_lossy(&said));
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", output.status);
+    }
     Ok(())
 }
