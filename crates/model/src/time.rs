@@ -81,9 +81,14 @@ impl Timestamp {
             |places: Range<usize>| text[places].iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
         let (year, month, day) = (number(0..4), number(5..7), number(8..10));
         let (hour, minute, second) = (number(11..13), number(14..16), number(17..19));
-        // The ends of months are left to the library.
+        // The 29th of February is left to the library.
+        let days = match month {
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
         let is_certain =
-            (1..=12).contains(&month) && (1..=28).contains(&day) && hour < 24 && minute < 60 && second < 60;
+            (1..=12).contains(&month) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
         let seconds = ((days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
         is_certain.then_some(Self(seconds * 1000 + number(20..23)))
     }

@@ -25,7 +25,7 @@ pub fn measure() -> anyhow::Result<()> {
         for number in 0..PAGES {
             let offset = scatter(number as u64 + 1) as usize % STORED;
             let started = Instant::now();
-            server.get(&format!("schedules?limit={limit}&offset={offset}"))?;
+            server.bytes(&format!("schedules?limit={limit}&offset={offset}"))?;
             samples.push(started.elapsed().as_secs_f64() * 1000.0);
         }
         let (p50, p90) = p50_p90(&mut samples);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{Actor, ActorId, ActorStats, Listed, Page, Timestamp, UserId, Version, fold};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::db::{Sql as _, WriteTx};
 use super::jobs::Jobs;
@@ -375,8 +375,23 @@ fn list(
 /// An Actor with what is known of its use.
 pub(super) fn with_stats(connection: &Connection, id: &str) -> Result<Option<(Arc<Actor>, ActorStats)>, StoreError> {
     let find = "SELECT total_builds, total_runs, last_run_at, total_users, doc FROM actor WHERE id = ?1";
-    let row = connection.one(find, [id], |row| Ok((stats(row)?, row.get::<_, String>(4)?)))?;
-    row.map(|(stats, text)| Ok((Arc::new(doc::read(&text)?), stats))).transpose()
+    shown(connection, find, id)
+}
+
+/// The same of an Actor in the store front, by its row there.
+pub(super) fn in_front(connection: &Connection, k: i64) -> Result<Option<(Arc<Actor>, ActorStats)>, StoreError> {
+    let find = "SELECT total_builds, total_runs, last_run_at, total_users, doc
+                FROM front CROSS JOIN actor ON actor.id = front.actor_id WHERE front.k = ?1";
+    shown(connection, find, k)
+}
+
+fn shown(
+    connection: &Connection,
+    find: &'static str,
+    by: impl ToSql,
+) -> Result<Option<(Arc<Actor>, ActorStats)>, StoreError> {
+    let row = connection.one(find, [by], |row| Ok((doc::column(row, 4)?, stats(row)?)))?;
+    row.map(|(actor, stats)| Ok((Arc::new(actor?), stats))).transpose()
 }
 
 /// Limit and offset of a page as SQLite takes them.

@@ -1,6 +1,7 @@
 //! The model's structs as they stand in rows.
 
 use anyhow::Context as _;
+use rusqlite::Row;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,9 +20,9 @@ pub(super) fn read<T: DeserializeOwned>(doc: &str) -> Result<T, StoreError> {
     Ok(serde_json::from_str(doc).context("cannot read a document")?)
 }
 
-/// Reads a document where it lies.
-pub(super) fn read_bytes<T: DeserializeOwned>(doc: &[u8]) -> Result<T, StoreError> {
-    Ok(serde_json::from_slice(doc).context("cannot read a document")?)
+/// Reads the document in a column, where it lies.
+pub(super) fn column<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<Result<T, StoreError>> {
+    Ok(read(row.get_ref(index)?.as_str()?))
 }
 
 /// Writes a document that may be large, compressed, and gives the value back. It happens on a thread that may block, never

@@ -145,8 +145,7 @@ fn find(
     };
     let mut items = Vec::with_capacity(found.len());
     for k in found {
-        let id: Option<String> = connection.one("SELECT actor_id FROM front WHERE k = ?1", [k], |row| row.get(0))?;
-        items.extend(actors::with_stats(connection, &id.unwrap_or_default())?);
+        items.extend(actors::in_front(connection, k)?);
     }
     Ok(Listed { total, items })
 }

@@ -89,11 +89,12 @@ impl ScheduleStore for Schedules {
                          ORDER BY created_at, id LIMIT ?2 OFFSET ?3"
                     }
                 };
-                let mut rows = connection.all(list, params![user.as_str(), limit, offset], |row| Texts::of(row, 0))?;
+                let rows = connection.all(list, params![user.as_str(), limit, offset], |row| kept(row, 0))?;
+                let mut items: Vec<KeptSchedule> = rows.into_iter().collect::<Result<_, _>>()?;
                 if desc != page.desc {
-                    rows.reverse();
+                    items.reverse();
                 }
-                Ok(Listed { total, items: rows.into_iter().map(Texts::read).collect::<Result<_, _>>()? })
+                Ok(Listed { total, items })
             })
             .await
     }
@@ -212,33 +213,23 @@ fn append(connection: &Connection, k: i64, entries: &[String]) -> Result<(), Sto
     Ok(())
 }
 
-/// A schedule as it stands in its row.
-struct Texts {
-    next: Option<i64>,
-    state: String,
-    doc: String,
-}
-
-impl Texts {
-    fn of(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
-        Ok(Self { next: row.get(at)?, state: row.get(at + 1)?, doc: row.get(at + 2)? })
-    }
-
-    fn read(self) -> Result<KeptSchedule, StoreError> {
-        let next_run_at = self.next.map(Timestamp::from_millis);
-        let state = ScheduleState { next_run_at, ..doc::read(&self.state)? };
-        Ok(KeptSchedule { schedule: Arc::new(doc::read(&self.doc)?), state })
-    }
+/// Reads the columns `next_at, state, doc`.
+fn kept(row: &Row<'_>, at: usize) -> rusqlite::Result<Result<KeptSchedule, StoreError>> {
+    let next_run_at = row.get::<_, Option<i64>>(at)?.map(Timestamp::from_millis);
+    let (state, schedule) = (doc::column::<ScheduleState>(row, at + 1)?, doc::column(row, at + 2)?);
+    Ok(state.and_then(|state| {
+        Ok(KeptSchedule { schedule: Arc::new(schedule?), state: ScheduleState { next_run_at, ..state } })
+    }))
 }
 
 fn read(connection: &Connection, id: &ScheduleId) -> Result<Option<(i64, KeptSchedule)>, StoreError> {
     let row = connection.one(
         "SELECT schedule.k, next_at, state, doc, body FROM schedule LEFT JOIN schedule_input USING (k) WHERE id = ?1",
         [id.as_str()],
-        |row| Ok((row.get(0)?, Texts::of(row, 1)?, row.get::<_, Option<String>>(4)?)),
+        |row| Ok((row.get(0)?, kept(row, 1)?, row.get::<_, Option<String>>(4)?)),
     )?;
-    let Some((k, texts, inputs)) = row else { return Ok(None) };
-    let KeptSchedule { schedule, state } = texts.read()?;
+    let Some((k, kept, inputs)) = row else { return Ok(None) };
+    let KeptSchedule { schedule, state } = kept?;
     let mut schedule = Arc::unwrap_or_clone(schedule);
     if let Some(inputs) = inputs {
         let mut inputs: BTreeMap<ScheduleActionId, ScheduledInput> = doc::read(&inputs)?;

@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 use super::blocks::{ALWAYS, List};
 use super::core::{Core, Kept};
 use super::db::{Counter, Sql as _, WriteTx};
+use super::doc::column;
 use crate::{NewStorage, Noun, Reads, StorageChange, StorageFilter, StorageStore, StoreError};
 
 /// Milliseconds for which a time of access stands (`S27`).
@@ -330,12 +331,11 @@ fn list(
     let offset = i64::try_from(offset).unwrap_or(i64::MAX);
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
     let bounds = params![user, kind, limit, offset, time.start(), time.end()];
-    let rows = connection.all(PAGE[unnamed][usize::from(page.desc)], bounds, |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
-    })?;
-    let items = rows.into_iter().map(|(k, doc)| {
+    let rows = connection
+        .all(PAGE[unnamed][usize::from(page.desc)], bounds, |row| Ok((row.get::<_, i64>(0)?, column(row, 1)?)))?;
+    let items = rows.into_iter().map(|(k, storage)| {
         let counters = Counter::load(connection, k)?.shown();
-        Ok((Arc::new(parse(&doc)?), counters))
+        Ok((Arc::new(storage?), counters))
     });
     Ok(Listed { total, items: items.collect::<Result<_, StoreError>>()? })
 }

@@ -57,7 +57,7 @@ pub(super) fn page<T: DeserializeOwned>(
             let cached = jobs.runs.get(&id).ok().filter(|run| status_code(run.status) == arm.status);
             runs.push(match cached {
                 Some(run) => known(run),
-                None => documents.query_row([arm.k], |row| Ok(doc::read_bytes(row.get_ref(0)?.as_bytes()?)))??,
+                None => documents.query_row([arm.k], |row| doc::column(row, 0))??,
             });
         }
         arm.advance()?;
@@ -237,7 +237,7 @@ mod tests {
     fn a_summary_read_from_a_document_is_that_of_the_run() {
         let (user, actor) = (UserId::parse("UUUUUUUUUUUUUUUUU"), ActorId::parse("AAAAAAAAAAAAAAAAA"));
         let (mut run, _) = crate::conformance::jobs::run_of(user.unwrap(), actor.unwrap(), 5);
-        let read = |run: &Run| doc::read_bytes::<RunSummary>(doc::write(run).unwrap().as_bytes()).unwrap();
+        let read = |run: &Run| doc::read::<RunSummary>(&doc::write(run).unwrap()).unwrap();
 
         assert_eq!(read(&run), RunSummary::from(&run));
         run.task_id = TaskId::parse("TTTTTTTTTTTTTTTTT");
