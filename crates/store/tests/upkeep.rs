@@ -4,14 +4,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use model::push::split_items;
-use model::{StorageId, StorageKind};
+use model::{Page, StorageId, StorageKind};
 use playhouse_store::conformance::fixtures::{ForeseeableRandom, StoppedClock, given, items, lines, numbered};
 use playhouse_store::embedded::{EmbeddedOptions, EmbeddedStore};
-use playhouse_store::{NewRecord, RecordBody, Store, Window};
+use playhouse_store::{NewRecord, RecordBody, RunFilter, Store, Window};
 use proptest::prelude::*;
 
 async fn open(dir: &Path, clock: &Arc<StoppedClock>) -> Store {
@@ -319,6 +320,36 @@ async fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
         assert!(said.contains("use the version that made it, or a newer one"), "{said}");
     }
     assert_eq!(count(dir.path(), "SELECT count(*) FROM sqlite_schema"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_stop_in_the_middle_hold_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (clock, random) = (Arc::new(StoppedClock::default()), Arc::new(ForeseeableRandom::default()));
+    let store = EmbeddedStore::open(dir.path(), EmbeddedOptions { clock, random, inline: false }).await.unwrap();
+    let id = given(&store, StorageKind::Dataset).await;
+    let item = format!("{{\"t\":\"{}\"}}", "z".repeat(3000));
+    for _ in 0..5 {
+        let body = format!("[{}]", vec![item.as_str(); 1000].join(","));
+        store.datasets.append(&id, split_items(body.as_bytes()).unwrap()).await.unwrap();
+    }
+    store.upkeep.run().await.unwrap();
+    assert!(count(dir.path(), "SELECT count(*) FROM ds_segment") > 1);
+
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        readers.push(store.datasets.read(&id, Window { offset: 0, limit: None, desc: false }).await.unwrap().chunks);
+    }
+    // All of them stop at the same places: before a segment, in it, behind it.
+    let mut are_over = false;
+    while !are_over {
+        for reader in &mut readers {
+            are_over = reader.try_next().await.unwrap().is_none();
+        }
+        let other = store.runs.list(RunFilter::default(), Page::default());
+        let listed = tokio::time::timeout(Duration::from_secs(30), other).await.expect("it is held up");
+        assert_eq!(listed.unwrap().total, 0);
+    }
 }
 
 #[tokio::test]

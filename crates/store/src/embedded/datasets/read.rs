@@ -189,7 +189,17 @@ impl Rest {
             if rest.span.is_empty() {
                 return Ok(None);
             }
-            let step = match rest.locate(false).await? {
+            let mut found = None;
+            if !rest.is_located() {
+                // In a task of its own, since this is left alone while a slow reader takes what comes before, and a search in its
+                // middle would hold up others.
+                let search = async move {
+                    let found = rest.locate(false).await?;
+                    Ok::<_, StoreError>((rest, found))
+                };
+                (rest, found) = tokio::spawn(search).await.map_err(anyhow::Error::from)??;
+            }
+            let step = match found {
                 Some(chunk) => Either::Left(future::ok(chunk)),
                 None => {
                     let (step, core) = (rest.next_step()?, rest.core.clone());
