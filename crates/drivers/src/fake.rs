@@ -30,6 +30,8 @@ pub enum Call {
     StartRun(Box<RunSpec>),
     /// `start_build`.
     StartBuild(Box<BuildSpec>),
+    /// `take_up`.
+    TakeUp(Job, Vec<String>),
     /// `stop`.
     Stop(Job, Stop),
     /// `forget`.
@@ -228,6 +230,11 @@ impl Driver for FakeDriver {
             let job = state.jobs.entry(spec.job.clone()).or_default();
             job.exit = job.exit.take().or(exit);
         });
+        Ok(())
+    }
+
+    async fn take_up(&self, job: &Job, secrets: &[String]) -> Result<(), DriverError> {
+        self.change(|state| state.calls.push(Call::TakeUp(job.clone(), secrets.to_vec())));
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::input_schema::{EncryptedValue, InputSchema};
-use model::{Actor, ActorId, JsonObject, Random, UserId};
+use model::{Actor, ActorId, JsonObject, Random, Run, UserId};
 use moka::sync::Cache;
 use rsa::PrivateKey;
 use rsa::oaep::{DecryptingKey, EncryptingKey};
@@ -144,10 +144,10 @@ impl Engine {
         Ok(())
     }
 
-    /// The private key for a run of `actor` that `user` started, behind a passphrase made for the occasion.
-    pub(crate) async fn key_for_run(&self, user: &UserId, actor: &ActorId) -> Result<KeyForRun, EngineError> {
-        let pair = self.input_key(user, actor).await?;
-        let passphrase = self.random().secret::<40>();
+    /// The private key for a run, behind a passphrase of its own.
+    pub(crate) async fn key_for_run(&self, run: &Run) -> Result<KeyForRun, EngineError> {
+        let pair = self.input_key(&run.user_id, &run.actor_id).await?;
+        let passphrase = self.inner.keys.input_passphrase(&run.id);
         let (mut salt, mut iv) = ([0; 16], [0; 16]);
         self.random().fill(&mut salt);
         self.random().fill(&mut iv);

@@ -22,6 +22,7 @@ pub(crate) struct Keys {
     run_tokens: [u8; 32],
     scheduled_runs: [u8; 32],
     webhook_tokens: [u8; 32],
+    input_passphrases: [u8; 32],
     events: String,
     seal: XChaCha20Poly1305,
 }
@@ -33,6 +34,7 @@ impl Keys {
             run_tokens: key("run tokens"),
             scheduled_runs: key("scheduled runs"),
             webhook_tokens: key("webhook tokens"),
+            input_passphrases: key("input passphrases"),
             events: hex::encode(&key("events")),
             seal: XChaCha20Poly1305::new(&key("sealed values").into()),
         }
@@ -54,6 +56,12 @@ impl Keys {
         let claim = format!("{user}_{}", expires_at.as_millis());
         let mac = hmac_sha256(&self.webhook_tokens, claim.as_bytes());
         format!("{WEBHOOK_TOKEN}{claim}_{}", hex::encode(&mac[..20]))
+    }
+
+    /// What opens the key with which a run reads its secret inputs (`INP-25`): the same for all of its lives, so that a later
+    /// server knows what to mask.
+    pub(crate) fn input_passphrase(&self, run: &RunId) -> String {
+        hex::encode(&hmac_sha256(&self.input_passphrases, run.as_str().as_bytes()))
     }
 
     /// The secret part of the address of a run's events (`EVT-1`).

@@ -151,7 +151,7 @@ impl Engine {
         let port = custom_port(&custom).unwrap_or(port);
         let has_secrets = self.view(&build).map_err(|error| failed(&error))?.has_secrets();
         let input_key = match has_secrets {
-            true => Some(self.key_for_run(&run.user_id, &run.actor_id).await.map_err(|error| failed(&error))?),
+            true => Some(self.key_for_run(run).await.map_err(|error| failed(&error))?),
             false => None,
         };
         let token = self.inner.keys.run_token(&run.id);
@@ -170,8 +170,7 @@ impl Engine {
                 custom: &custom,
             },
         );
-        let mut secrets = self.secrets_of(run, &build).await?;
-        secrets.extend(input_key.map(|key| key.passphrase));
+        let secrets = self.secrets_of(run, &build).await?;
         let development = self.development(run, actor.as_deref()).await?;
         // What the version itself sets wins: it may be another debugger.
         for (name, value) in development.env {
@@ -213,6 +212,7 @@ impl Engine {
     async fn secrets_of(&self, run: &Run, build: &Build) -> Result<Vec<String>, String> {
         let (_, mut secrets) = self.open_variables(&build.env_vars)?;
         secrets.push(self.inner.keys.run_token(&run.id));
+        secrets.push(self.inner.keys.input_passphrase(&run.id));
         let input = self.secret_input(run, build).await;
         secrets.extend(input.map_err(|error| format!("the store failed: {error}"))?);
         Ok(secrets)
@@ -223,8 +223,10 @@ impl Engine {
         let mut backoff = Backoff::default();
         let secrets = loop {
             let build = match self.inner.store.builds.get(&run.build_id).await {
-                // With the build its variables are gone; the token is what is left to hide.
-                Ok(None) => break vec![self.inner.keys.run_token(&run.id)],
+                // With the build its variables are gone; these are what is left to hide.
+                Ok(None) => {
+                    break vec![self.inner.keys.run_token(&run.id), self.inner.keys.input_passphrase(&run.id)];
+                }
                 Ok(Some(build)) => self.secrets_of(run, &build).await,
                 Err(error) => Err(error.to_string()),
             };

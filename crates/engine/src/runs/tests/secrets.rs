@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use drivers::fake::FakeDriver;
+use drivers::fake::{Call, FakeDriver};
 use model::schedule::{Schedule, ScheduleAction, ScheduleTarget, ScheduledInput};
 use model::{JobStatus, JsonObject, Run, ScheduleActionId, Task, TaskId};
 use serde_json::{Value, json};
@@ -65,6 +65,28 @@ async fn secrets_are_stored_encrypted_for_the_run_and_kept_out_of_its_log() {
     let passphrase = &spec.env["APIFY_INPUT_SECRETS_PRIVATE_KEY_PASSPHRASE"];
     assert!(spec.secrets.contains(passphrase), "INP-25");
     assert!(!spec.env["APIFY_INPUT_SECRETS_PRIVATE_KEY_FILE"].is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_server_masks_what_the_first_one_did() {
+    let mut test = with_secrets().await;
+    let input = json!({ "password": "hunter2", "url": URL });
+    let run = test.engine.start_run(&test.ada, &test.actor, with_input(&input)).await.unwrap();
+    let spec = test.driver.started(run.id.as_str()).await;
+    test.started(&run.id, 1).await;
+
+    test.crash().await;
+    test.exit(&run.id, 0);
+    test.ended(&run.id).await;
+
+    let calls = test.driver.calls();
+    let handed_over = calls.iter().find_map(|call| match call {
+        Call::TakeUp(job, secrets) if *job == spec.job => Some(secrets),
+        _ => None,
+    });
+    let handed_over = handed_over.expect("the driver was told");
+    assert!(handed_over.contains(&spec.env["APIFY_INPUT_SECRETS_PRIVATE_KEY_PASSPHRASE"]), "INP-25");
+    assert_eq!(*handed_over, spec.secrets);
 }
 
 #[tokio::test(start_paused = true)]
