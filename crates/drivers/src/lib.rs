@@ -6,6 +6,7 @@
 
 mod files;
 mod job;
+mod life;
 
 #[cfg(feature = "docker")]
 pub mod docker;

@@ -136,7 +136,7 @@ impl Inner {
         }
         {
             let (life, log, memory) = (life.clone(), spec.log.clone(), spec.limits.memory_bytes);
-            blocking(move || life.begin(&log, memory)).await?.context("cannot make the directory of a run")?;
+            blocking(move || life.note_begun(&log, memory)).await?.context("cannot make the directory of a run")?;
         }
         let started = create_and_start(&self.client, &self.config, reach, spec, &self.without).await;
         match &started {
@@ -188,7 +188,7 @@ impl Inner {
         if outcome.is_some() || life.read_exit().context("cannot read a build")?.is_some() {
             return Ok(());
         }
-        life.begin(&spec.log, spec.limits.memory_bytes).context("cannot make the directory of a build")?;
+        life.note_begun(&spec.log, spec.limits.memory_bytes).context("cannot make the directory of a build")?;
         let (sender, receiver) = watch::channel(None);
         *outcome = Some(receiver);
         let building = Building {

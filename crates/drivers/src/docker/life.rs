@@ -1,4 +1,4 @@
-//! The files of one life of a run or build, beside the container that the engine keeps.
+//! What the docker driver adds to the files of a life, beside the container that the engine keeps.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -7,17 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{job_dir, read_json, write_whole};
-use crate::{Exit, Job, JobKind};
+use crate::files::{read_json, write_whole};
+pub(super) use crate::life::Life;
+use crate::{Job, JobKind};
 
 /// Version of the files.
 const VERSION: u32 = 1;
-
-/// A directory, `runs/<id>/<life>` or `builds/<id>/<life>`.
-#[derive(Clone, Debug)]
-pub(super) struct Life {
-    dir: PathBuf,
-}
 
 /// `container.json`, written before the engine is asked for anything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,12 +20,6 @@ pub(super) struct Begun {
     version: u32,
     pub(super) log: PathBuf,
     pub(super) memory_bytes: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ExitFile {
-    version: u32,
-    exit: Exit,
 }
 
 /// How far the engine's log of a container has been taken over into ours.
@@ -47,14 +36,6 @@ pub(super) struct Cursor {
 }
 
 impl Life {
-    /// Of a job below the data directory.
-    ///
-    /// # Errors
-    /// If the id could mean a place outside of it.
-    pub(super) fn of(data_dir: &Path, job: &Job) -> io::Result<Self> {
-        Ok(Self { dir: job_dir(data_dir, job)? })
-    }
-
     /// The lives that have files of ours.
     pub(super) fn all(data_dir: &Path) -> Vec<Job> {
         let mut jobs = Vec::new();
@@ -62,42 +43,31 @@ impl Life {
             jobs.extend(
                 crate::files::jobs(data_dir, kind)
                     .into_iter()
-                    .filter(|job| Self::of(data_dir, job).is_ok_and(|life| life.dir.join("container.json").exists())),
+                    .filter(|job| Self::of(data_dir, job).is_ok_and(|life| life.dir().join("container.json").exists())),
             );
         }
         jobs
     }
 
     /// Writes down that the life begins.
-    pub(super) fn begin(&self, log: &Path, memory_bytes: u64) -> io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
+    pub(super) fn note_begun(&self, log: &Path, memory_bytes: u64) -> io::Result<()> {
+        fs::create_dir_all(self.dir())?;
         self.write_cursor(Cursor { log_len: fs::metadata(log).map_or(0, |log| log.len()), ..Cursor::default() })?;
         let begun = Begun { version: VERSION, log: log.to_owned(), memory_bytes };
-        write_whole(&self.dir.join("container.json"), &serde_json::to_vec(&begun)?)
+        write_whole(&self.dir().join("container.json"), &serde_json::to_vec(&begun)?)
     }
 
     pub(super) fn begun(&self) -> io::Result<Option<Begun>> {
-        read_json(&self.dir.join("container.json"))
+        read_json(&self.dir().join("container.json"))
     }
 
     /// Notes that the end to come was asked for.
     pub(super) fn note_stop(&self) -> io::Result<()> {
-        if self.dir.exists() { fs::write(self.dir.join("stopped"), "") } else { Ok(()) }
+        if self.dir().exists() { fs::write(self.dir().join("stopped"), "") } else { Ok(()) }
     }
 
     pub(super) fn was_stopped(&self) -> bool {
-        self.dir.join("stopped").exists()
-    }
-
-    pub(super) fn write_exit(&self, exit: &Exit) -> io::Result<()> {
-        write_whole(
-            &self.dir.join("exit.json"),
-            &serde_json::to_vec(&ExitFile { version: VERSION, exit: exit.clone() })?,
-        )
-    }
-
-    pub(super) fn read_exit(&self) -> io::Result<Option<Exit>> {
-        Ok(read_json::<ExitFile>(&self.dir.join("exit.json"))?.map(|file| file.exit))
+        self.dir().join("stopped").exists()
     }
 
     fn write_cursor(&self, cursor: Cursor) -> io::Result<()> {
@@ -105,16 +75,16 @@ impl Life {
     }
 
     pub(super) fn cursor_file(&self) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.dir.join("cursor"))
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.dir().join("cursor"))
     }
 
     pub(super) fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.dir) {
+        match fs::remove_dir_all(self.dir()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => result?,
         }
         // Of a run without a log nothing is left now.
-        if let Some(parent) = self.dir.parent() {
+        if let Some(parent) = self.dir().parent() {
             fs::remove_dir(parent).ok();
         }
         Ok(())

@@ -196,7 +196,7 @@ mod tests {
 
     fn life(dir: &Path) -> Life {
         let life = Life::of(dir, &Job { kind: JobKind::Run, id: "r".into(), life: 1 }).unwrap();
-        life.begin(&dir.join("log"), 0).unwrap();
+        life.note_begun(&dir.join("log"), 0).unwrap();
         life
     }
 

@@ -1,22 +1,16 @@
-//! The files of one life of a run or build: all that is needed to find it again.
+//! What the process driver adds to the files of a life: all that is needed to find it again.
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::identity::ProcessIdentity;
 use super::wire::VERSION;
-use crate::files::{job_dir, read_json, write_whole};
-use crate::{Exit, Job};
-
-/// A directory, `runs/<id>/<life>` or `builds/<id>/<life>`.
-#[derive(Clone, Debug)]
-pub(super) struct Life {
-    dir: PathBuf,
-}
+use crate::files::read_json;
+pub(super) use crate::life::Life;
 
 /// `life.json`, written before a supervisor is let go.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,60 +20,38 @@ pub(super) struct Found {
     pub(super) group: Group,
 }
 
-#[derive(Serialize, Deserialize)]
-struct ExitFile {
-    version: u32,
-    exit: Exit,
-}
-
 impl Life {
-    /// Of a job below the data directory.
-    ///
-    /// # Errors
-    /// If the id could mean a place outside of it.
-    pub(super) fn of(data_dir: &Path, job: &Job) -> io::Result<Self> {
-        Ok(Self::at(&job_dir(data_dir, job)?))
-    }
-
-    pub(super) fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
-    }
-
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// The host name in its sandboxes, and the mark of its processes where there are no sandboxes.
     pub(super) fn name(&self) -> String {
-        let mut parts = self.dir.iter().rev().map(|part| part.to_string_lossy());
+        let mut parts = self.dir().iter().rev().map(|part| part.to_string_lossy());
         let (life, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         format!("{id}-{life}")
     }
 
     /// Takes the private writes of a run.
     pub(super) fn upper(&self) -> PathBuf {
-        self.dir.join("upper")
+        self.dir().join("upper")
     }
 
     /// For the sandbox's own needs.
     pub(super) fn scratch(&self) -> PathBuf {
-        self.dir.join("scratch")
+        self.dir().join("scratch")
     }
 
     /// Keeps what went wrong in the supervisor itself, for whoever looks into it.
     pub(super) fn complain(&self, text: &str) {
         // There is nowhere else to say it.
-        fs::write(self.dir.join("supervisor.log"), text).ok();
+        fs::write(self.dir().join("supervisor.log"), text).ok();
     }
 
     /// Writes down how to find the life. Survives the server, not a power cut; nor does the life.
     pub(super) fn write(&self, supervisor: ProcessIdentity, group: Group) -> io::Result<()> {
-        fs::write(self.dir.join("life.json"), serde_json::to_vec(&Found { version: VERSION, supervisor, group })?)
+        fs::write(self.dir().join("life.json"), serde_json::to_vec(&Found { version: VERSION, supervisor, group })?)
     }
 
     /// How to find the life; `None` if it was never let go.
     pub(super) fn read(&self) -> io::Result<Option<Found>> {
-        read_json(&self.dir.join("life.json"))
+        read_json(&self.dir().join("life.json"))
     }
 
     /// Makes the scratch directory, by which the supervisor has begun: from here on the life has happened.
@@ -94,23 +66,10 @@ impl Life {
     /// Notes the first process of the sandbox.
     pub(super) fn write_first_process(&self, pid: i32) -> io::Result<()> {
         let identity = ProcessIdentity::of(pid.cast_unsigned())?;
-        fs::write(self.dir.join("first-process.json"), serde_json::to_vec(&identity)?)
+        fs::write(self.dir().join("first-process.json"), serde_json::to_vec(&identity)?)
     }
 
     pub(super) fn first_process(&self) -> Option<ProcessIdentity> {
-        read_json(&self.dir.join("first-process.json")).ok().flatten()
-    }
-
-    /// Writes the end of the life: whole or not at all, and on disk when this returns.
-    pub(super) fn write_exit(&self, exit: &Exit) -> io::Result<()> {
-        write_whole(
-            &self.dir.join("exit.json"),
-            &serde_json::to_vec(&ExitFile { version: VERSION, exit: exit.clone() })?,
-        )
-    }
-
-    /// The end of the life, if it was written.
-    pub(super) fn read_exit(&self) -> io::Result<Option<Exit>> {
-        Ok(read_json::<ExitFile>(&self.dir.join("exit.json"))?.map(|file| file.exit))
+        read_json(&self.dir().join("first-process.json")).ok().flatten()
     }
 }
