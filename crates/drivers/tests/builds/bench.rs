@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use playhouse_drivers::process::{ProcessConfig, ProcessDriver, Separation};
-use playhouse_drivers::{BuildSpec, Driver, Exit, ExitCause, ImageInfo, Job, JobKind, Limits, RunSpec};
+use playhouse_drivers::{BuildSpec, Driver, Exit, ExitCause, ImageInfo, Job, JobKind, RunSpec};
 use tempfile::TempDir;
+
+use crate::contexts::{build_spec, context};
+use crate::waiting::{log, soon};
 
 pub struct Bench {
     pub driver: ProcessDriver,
@@ -50,48 +53,18 @@ impl Bench {
 
     /// Writes files of a build context, replacing the one before.
     pub fn context(&self, files: &[(&str, &str)]) -> PathBuf {
-        let context = self.dir.path().join("context");
-        fs::remove_dir_all(&context).ok();
-        fs::create_dir_all(&context).unwrap();
-        for (path, text) in files {
-            let path = context.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        context
+        context(self.dir.path(), files)
     }
 
     pub fn spec(&self, id: &str, context: &Path, dockerfile: &str) -> BuildSpec {
-        BuildSpec {
-            job: Job { kind: JobKind::Build, id: id.into(), life: 1 },
-            context: context.to_owned(),
-            dockerfile: dockerfile.into(),
-            dockerfile_name: "Dockerfile".into(),
-            args: BTreeMap::new(),
-            secrets: Vec::new(),
-            prebuilt: None,
-            use_cache: true,
-            limits: limits(),
-            log: self.data_dir().join("builds").join(id).join("log"),
-        }
+        build_spec(&self.data_dir(), id, context, dockerfile)
     }
 
     pub async fn build(&self, spec: &BuildSpec) -> Built {
-        fs::create_dir_all(spec.log.parent().unwrap()).unwrap();
         self.driver.start_build(spec).await.unwrap();
         let exit = self.driver.wait(&spec.job);
         let exit = tokio::time::timeout(Duration::from_secs(900), exit).await.expect("no end").unwrap();
-        Built { id: spec.job.id.clone(), exit, log: without_stamps(&spec.log) }
-    }
-
-    /// Waits until the log of a build has `text`.
-    pub async fn log_has(&self, spec: &BuildSpec, text: &str) {
-        let has = async {
-            while !without_stamps(&spec.log).contains(text) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), has).await.expect("still not in the log");
+        Built { id: spec.job.id.clone(), exit, log: log(&spec.log) }
     }
 
     /// Builds `dockerfile` in a context of `files` and expects it to go well.
@@ -111,23 +84,20 @@ impl Bench {
             changed["info"]["entrypoint"] = serde_json::json!([]);
             fs::write(&image, changed.to_string()).unwrap();
         }
-        let log = self.data_dir().join("runs").join(id).join("log");
-        fs::create_dir_all(log.parent().unwrap()).unwrap();
-        let job = Job { kind: JobKind::Run, id: id.into(), life: 1 };
         let spec = RunSpec {
-            job: job.clone(),
+            job: Job { kind: JobKind::Run, id: id.into(), life: 1 },
             build_id: built.id.clone(),
             env: BTreeMap::new(),
             secrets: Vec::new(),
             mounts: Vec::new(),
             ports: Vec::new(),
-            limits: limits(),
-            log,
+            limits: self.spec(id, self.dir.path(), "").limits,
+            log: self.data_dir().join("logs").join(format!("run-{id}")),
         };
         self.driver.start_run(&spec).await.unwrap();
-        self.driver.wait(&job).await.unwrap();
+        soon(self.driver.wait(&spec.job)).await.unwrap();
         fs::write(&image, stored).unwrap();
-        without_stamps(&spec.log)
+        log(&spec.log)
     }
 }
 
@@ -144,13 +114,4 @@ impl Built {
             other => panic!("{other:?}\n{}", self.log),
         }
     }
-}
-
-fn limits() -> Limits {
-    Limits { memory_bytes: 4 << 30, cpu_millis: 4000, pids: 512, disk_bytes: 8 << 30 }
-}
-
-fn without_stamps(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    text.lines().map(|line| format!("{}\n", line.get(25..).unwrap_or(line))).collect()
 }

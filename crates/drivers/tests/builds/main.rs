@@ -3,5 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bench;
+#[path = "../common/contexts.rs"]
+mod contexts;
 mod steps;
 mod templates;
+#[path = "../common/waiting.rs"]
+mod waiting;

@@ -1,18 +1,20 @@
 //! A driver to be tested, with an image in which scripts can be run.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[cfg(feature = "docker")]
 use playhouse_drivers::docker::{DockerConfig, DockerDriver, Endpoint, NetworkChoice};
-use playhouse_drivers::process::image::StoredImage;
 use playhouse_drivers::process::{ProcessConfig, ProcessDriver};
-use playhouse_drivers::{BuildSpec, Driver, Exit, ImageInfo, Job, JobKind, Limits, RunSpec};
+use playhouse_drivers::{BuildSpec, Driver, Exit, RunSpec};
 use tempfile::TempDir;
+
+use crate::contexts::{build_spec, context};
+use crate::scripts::{lay_out, script};
+use crate::waiting::{log, soon};
 
 /// The base of images for tests, which the engines have and the process driver knows.
 pub const BASE: &str = "node:20";
@@ -40,14 +42,38 @@ pub async fn benches() -> Vec<Bench> {
     benches
 }
 
-/// The engines that are there.
+/// The same and an engine without root, for what that may change.
+pub async fn all_benches() -> Vec<Bench> {
+    let mut benches = benches().await;
+    for host in rootless() {
+        benches.push(Bench::on(host).await);
+    }
+    benches
+}
+
+/// The engines that are there and run as root.
 pub fn engines() -> Vec<Host> {
+    named().into_iter().filter(|host| !host.is_rootless()).collect()
+}
+
+/// The engines that are there and run as an ordinary user.
+pub fn rootless() -> Vec<Host> {
+    named().into_iter().filter(Host::is_rootless).collect()
+}
+
+fn named() -> Vec<Host> {
     let named = std::env::var("PLAYHOUSE_TEST_ENGINES").unwrap_or_default();
     if named.trim().is_empty() {
         eprintln!("SKIPPED: no container engine is named in PLAYHOUSE_TEST_ENGINES");
     }
     let engines = named.split_whitespace().filter_map(|engine| engine.split_once('='));
     engines.map(|(name, address)| Host::Engine { name: name.into(), address: address.into() }).collect()
+}
+
+impl Host {
+    pub fn is_rootless(&self) -> bool {
+        matches!(self, Self::Engine { name, .. } if name.ends_with("-rootless"))
+    }
 }
 
 impl Bench {
@@ -71,11 +97,17 @@ impl Bench {
         self.host != Host::Processes
     }
 
+    /// Which kind of engine it is, if any.
     pub fn engine(&self) -> &str {
         match &self.host {
             Host::Processes => "",
-            Host::Engine { name, .. } => name,
+            Host::Engine { name, .. } => name.trim_end_matches("-rootless"),
         }
+    }
+
+    /// Something that only this bench has.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -84,14 +116,15 @@ impl Bench {
 
     async fn make_image(&self) {
         if !self.is_containers() {
-            return self.lay_out("build1", "/usr/src/app", &[("hello.txt", "from the image\n")]);
+            return lay_out(&self.data_dir(), "build1", "/usr/src/app", &[("hello.txt", "from the image\n")]);
         }
         // Built once on each engine; every bench gives it a name of its own.
         static BUILT: tokio::sync::Mutex<BTreeSet<String>> = tokio::sync::Mutex::const_new(BTreeSet::new());
         const SHARED: &str = "localhost/playhouse-conformance:1";
         let name = format!("localhost/playhouse-{}:build1", self.instance);
+        let Host::Engine { address, .. } = &self.host else { panic!("no engine") };
         let mut built = BUILT.lock().await;
-        if built.contains(self.engine()) {
+        if built.contains(address) {
             self.docker(&["tag", SHARED, &name]);
             return;
         }
@@ -103,55 +136,12 @@ impl Bench {
         assert_eq!(exit.code, Some(0), "{exit:?} {log}");
         self.driver.forget(&spec.job).await.unwrap();
         self.docker(&["tag", &name, SHARED]);
-        built.insert(self.engine().to_owned());
-    }
-
-    /// An image of the process driver that has a package.
-    pub fn put_packages(&self, id: &str) {
-        self.lay_out(id, "/app", &[("main", "old\n"), ("node_modules/package", "of the image\n")]);
-    }
-
-    /// The process driver's own tests build; here its image is laid out as a build would leave it.
-    fn lay_out(&self, id: &str, workdir: &str, files: &[(&str, &str)]) {
-        let build = self.data_dir().join("builds").join(id);
-        for (name, text) in files {
-            let file = build.join("layers/1").join(workdir.trim_start_matches('/')).join(name);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, text).unwrap();
-        }
-        if let Some((uid, gid)) = playhouse_drivers::process::sandbox::owner() {
-            let owner = format!("{uid}:{gid}");
-            std::process::Command::new("chown").args(["-R", &owner]).arg(build.join("layers/1")).status().unwrap();
-        }
-        let info = ImageInfo {
-            env: BTreeMap::from([("FROM_IMAGE".into(), "yes".into()), ("OVERRIDDEN".into(), "image".into())]),
-            workdir: workdir.into(),
-            cmd: ["/bin/sh", "-c", "eval \"$SCRIPT\""].map(str::to_owned).to_vec(),
-            ..ImageInfo::default()
-        };
-        let layers = vec![PathBuf::from("builds").join(id).join("layers/1")];
-        let stored = StoredImage { info, layers, binds: Vec::new() };
-        fs::write(build.join("image.json"), serde_json::to_vec(&stored).unwrap()).unwrap();
+        built.insert(address.clone());
     }
 
     /// A run of a shell script in the image.
-    pub fn script(&self, id: &str, script: &str) -> RunSpec {
-        RunSpec {
-            job: Job { kind: JobKind::Run, id: id.into(), life: 1 },
-            build_id: "build1".into(),
-            env: BTreeMap::from([("SCRIPT".into(), script.into()), ("OVERRIDDEN".into(), "run".into())]),
-            secrets: Vec::new(),
-            mounts: Vec::new(),
-            ports: Vec::new(),
-            limits: Limits { memory_bytes: 256 << 20, cpu_millis: 2000, pids: 64, disk_bytes: 1 << 30 },
-            log: self.log_of("runs", id),
-        }
-    }
-
-    fn log_of(&self, kind: &str, id: &str) -> PathBuf {
-        let dir = self.data_dir().join("logs").join(kind);
-        fs::create_dir_all(&dir).unwrap();
-        dir.join(id)
+    pub fn script(&self, id: &str, text: &str) -> RunSpec {
+        script(&self.data_dir(), id, text)
     }
 
     /// Runs a script to its end; its exit and its log without stamps.
@@ -163,30 +153,11 @@ impl Bench {
 
     /// Writes files of a build context, replacing the one before.
     pub fn context(&self, files: &[(&str, &str)]) -> PathBuf {
-        let context = self.dir.path().join("context");
-        fs::remove_dir_all(&context).ok();
-        fs::create_dir_all(&context).unwrap();
-        for (path, text) in files {
-            let path = context.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        context
+        context(self.dir.path(), files)
     }
 
     pub fn build_spec(&self, id: &str, context: &Path, dockerfile: &str) -> BuildSpec {
-        BuildSpec {
-            job: Job { kind: JobKind::Build, id: id.into(), life: 1 },
-            context: context.to_owned(),
-            dockerfile: dockerfile.into(),
-            dockerfile_name: "Dockerfile".into(),
-            args: BTreeMap::new(),
-            secrets: Vec::new(),
-            prebuilt: None,
-            use_cache: true,
-            limits: Limits { memory_bytes: 2 << 30, cpu_millis: 4000, pids: 512, disk_bytes: 8 << 30 },
-            log: self.log_of("builds", id),
-        }
+        build_spec(&self.data_dir(), id, context, dockerfile)
     }
 
     pub async fn build(&self, spec: &BuildSpec) -> (Exit, String) {
@@ -218,13 +189,15 @@ impl Bench {
     /// A driver that puts runs into the engine's bridge, for a server at `server`.
     #[cfg(feature = "docker")]
     pub fn on_bridge(&self, server: &str) -> DockerDriver {
+        let (network, server) = (NetworkChoice::Bridge("bridge".into()), server.parse().unwrap());
+        self.opened(|config| DockerConfig { network, server, tries_network: true, ..config })
+    }
+
+    /// A driver that is set up in another way.
+    #[cfg(feature = "docker")]
+    pub fn opened(&self, change: impl FnOnce(DockerConfig) -> DockerConfig) -> DockerDriver {
         let Host::Engine { address, .. } = &self.host else { panic!("no engine") };
-        DockerDriver::open(DockerConfig {
-            network: NetworkChoice::Bridge("bridge".into()),
-            server: server.parse().unwrap(),
-            tries_network: true,
-            ..config(address, &self.data_dir(), &self.instance)
-        })
+        DockerDriver::open(change(config(address, &self.data_dir(), &self.instance)))
     }
 
     /// Another server on the same engine.
@@ -283,51 +256,6 @@ pub fn config(address: &str, data_dir: &Path, instance: &str) -> DockerConfig {
         read_only: false,
         min_free_bytes: 0,
     }
-}
-
-/// A log without stamps; each line must have exactly one.
-pub fn log(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let mut lines = String::new();
-    for line in text.lines() {
-        let (stamp, rest) = line.split_at(25);
-        assert!(model::Timestamp::parse(stamp.trim()).is_some() && stamp.ends_with("Z "), "no stamp: {line}");
-        lines.push_str(rest);
-        lines.push('\n');
-    }
-    lines
-}
-
-/// Whatever takes two minutes will take forever.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(120), future).await.expect("still not there after two minutes")
-}
-
-/// Waits for a fact.
-pub async fn until(what: &str, fact: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !fact() {
-        assert!(begin.elapsed() < Duration::from_secs(120), "still not: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Process ids, as seen here, of all processes whose command line holds `text`.
-pub fn processes(text: &str) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let own = std::process::id().cast_signed();
-    pids.filter(|pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        *pid != own && line.trim_end().ends_with(text)
-    })
-    .collect()
-}
-
-pub fn kill(pid: i32, signal: &str) {
-    let status = std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
-    assert!(status.unwrap().success());
 }
 
 /// Whether runs are held to their limits here.

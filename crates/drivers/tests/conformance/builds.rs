@@ -3,11 +3,13 @@
 use model::PullPolicy;
 use playhouse_drivers::{BuildSpec, ExitCause, Observed, Prebuilt, RunSpec, Stop};
 
-use crate::bench::{BASE, benches, log, processes, soon, until};
+use crate::bench::{BASE, all_benches, benches};
+use crate::scripts::processes;
+use crate::waiting::{log, soon, until};
 
 #[tokio::test]
 async fn an_image_holds_what_its_dockerfile_says() {
-    for bench in benches().await {
+    for bench in all_benches().await {
         let dockerfile = format!(
             "FROM {BASE}\nARG GREETING=hello\nENV TWICE=$GREETING-$GREETING\nWORKDIR /app\nCOPY . ./src/\n\
              RUN echo \"$GREETING $TWICE\" > /tmp/out && ls src\nENTRYPOINT [\"cat\"]\nCMD [\"/tmp/out\", \"src/main.js\"]\n"
@@ -35,7 +37,7 @@ async fn an_image_holds_what_its_dockerfile_says() {
 
 #[tokio::test]
 async fn a_step_that_fails_fails_the_build() {
-    for bench in benches().await {
+    for bench in all_benches().await {
         let dockerfile = format!("FROM {BASE}\nRUN echo before && exit 3\nRUN echo after\n");
         let spec = bench.build_spec("failing", &bench.context(&[]), &dockerfile);
         let (exit, log) = bench.build(&spec).await;

@@ -1,12 +1,15 @@
 //! What only containers can do, or suffer.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use playhouse_drivers::docker::DockerDriver;
+use playhouse_drivers::docker::{DockerConfig, DockerDriver};
 use playhouse_drivers::{Driver as _, DriverError, ExitCause, Observed, RunSpec, Stop};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::bench::{BASE, Bench, Host, config, engines, log, soon, until};
+use crate::bench::{BASE, Bench, Host, config, engines};
+use crate::waiting::{log, soon, until};
 
 async fn benches() -> Vec<Bench> {
     let mut benches = Vec::new();
@@ -42,6 +45,20 @@ async fn a_container_has_no_rights_and_its_limits_in_full() {
 }
 
 #[tokio::test]
+async fn a_read_only_run_writes_to_nothing_but_its_memory() {
+    for bench in benches().await {
+        let driver = bench.opened(|config| DockerConfig { read_only: true, ..config });
+        let script = "touch hello.txt /x ~/x 2>&1 | grep -c 'Read-only'; echo t > /tmp/t; echo s > /dev/shm/s; cat /tmp/t /dev/shm/s";
+        let spec = bench.script("read-only", script);
+
+        driver.start_run(&spec).await.unwrap();
+
+        let exit = soon(driver.wait(&spec.job)).await.unwrap();
+        assert_eq!((exit.code, log(&spec.log).as_str()), (Some(0), "3\nt\ns\n"), "{:?}", bench.host);
+    }
+}
+
+#[tokio::test]
 async fn a_command_that_cannot_be_executed_fails_with_the_reason() {
     for bench in benches().await {
         let dockerfile = format!("FROM {BASE}\nCMD [\"no-such-program\"]\n");
@@ -71,7 +88,7 @@ async fn an_image_without_a_shell_runs() {
         let context = bench.context(&[]);
         std::fs::write(context.join("echo"), busybox).unwrap();
         let dockerfile = "FROM scratch\nCOPY --chown=0:0 echo /echo\nCMD [\"/echo\", \"no shell here\"]\n";
-        std::process::Command::new("chmod").args(["755"]).arg(context.join("echo")).status().unwrap();
+        std::fs::set_permissions(context.join("echo"), Permissions::from_mode(0o755)).unwrap();
         let (exit, text) = bench.build(&bench.build_spec("bare", &context, dockerfile)).await;
         assert_eq!(exit.code, Some(0), "{text}");
 

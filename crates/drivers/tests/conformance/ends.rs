@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use playhouse_drivers::{DriverError, ExitCause, Observed, RunSpec, Stop};
 
-use crate::bench::{benches, kill, log, processes, soon, until};
+use crate::bench::{all_benches, benches};
+use crate::scripts::{kill, processes};
+use crate::waiting::{log, soon, until};
 
 #[tokio::test]
 async fn a_command_that_ends_tells_its_exit_code() {
-    for bench in benches().await {
+    for bench in all_benches().await {
         for (id, script, code) in [("ok", "echo fine", 0), ("bad", "echo oops >&2; exit 91", 91)] {
             let spec = bench.script(id, script);
             let (exit, log) = bench.run(&spec).await;
 
             assert_eq!((exit.code, exit.cause), (Some(code), ExitCause::Exited), "{:?} {log}", bench.host);
             assert_eq!(log, if code == 0 { "fine\n" } else { "oops\n" });
+            // Containers that end at once are not measured.
+            let is_measured = exit.usage.cpu_micros > 0 && exit.usage.memory_peak_bytes > 0;
+            assert!(is_measured || bench.is_containers(), "{:?}", exit.usage);
         }
     }
 }
@@ -48,7 +53,7 @@ async fn a_command_that_is_killed_tells_the_signal() {
 
 #[tokio::test]
 async fn a_stop_signal_lets_the_command_wind_down() {
-    for bench in benches().await {
+    for bench in all_benches().await {
         let spec = bench.script("polite", "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.01; done");
         bench.driver.start_run(&spec).await.unwrap();
         until("it is ready", || log(&spec.log).contains("ready")).await;
@@ -66,7 +71,7 @@ async fn a_stop_signal_lets_the_command_wind_down() {
 
 #[tokio::test]
 async fn a_kill_leaves_no_process_whatever_the_command_did() {
-    for bench in benches().await {
+    for bench in all_benches().await {
         let mark = format!("sleep 4712.2{}", bench.engine().len());
         let stubborn = format!(
             "trap '' TERM; {mark} & setsid {mark} & (setsid setsid sh -c \"trap '' TERM; {mark}; {mark}\" &); \

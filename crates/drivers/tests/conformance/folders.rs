@@ -1,14 +1,16 @@
 //! Folders of this machine that runs see.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use playhouse_drivers::{DriverError, Mount, RunSpec};
 
-use crate::bench::{BASE, benches};
+use crate::bench::{BASE, all_benches};
+use crate::scripts::lay_out;
 
 #[tokio::test]
 async fn a_folder_covers_the_working_directory_and_the_images_packages_stay() {
-    for bench in benches().await {
+    for bench in all_benches().await {
         if bench.is_containers() {
             let dockerfile = format!(
                 "FROM {BASE}\nWORKDIR /app\nRUN mkdir node_modules && echo of the image > node_modules/package && echo old > main\n\
@@ -17,13 +19,14 @@ async fn a_folder_covers_the_working_directory_and_the_images_packages_stay() {
             let (exit, log) = bench.build(&bench.build_spec("dev", &bench.context(&[]), &dockerfile)).await;
             assert_eq!(exit.code, Some(0), "{log}");
         } else {
-            bench.put_packages("dev");
+            lay_out(&bench.data_dir(), "dev", "/app", &[("main", "old\n"), ("node_modules/package", "of the image\n")]);
         }
         let folder = bench.dir.path().join("folder");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("main"), "new\n").unwrap();
-        let world = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-        fs::set_permissions(&folder, world).unwrap();
+        for dir in [bench.dir.path(), &folder] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+        }
         let mount = Mount { source: folder.clone(), target: None, writable: true, keeps: vec!["node_modules".into()] };
         let spec = RunSpec {
             build_id: "dev".into(),

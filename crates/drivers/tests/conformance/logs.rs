@@ -4,11 +4,12 @@ use std::fs;
 
 use playhouse_drivers::{ExitCause, Stop};
 
-use crate::bench::{benches, log, soon, until};
+use crate::bench::{all_benches, benches};
+use crate::waiting::{log, soon, until};
 
 #[tokio::test]
 async fn output_is_stamped_line_by_line_and_kept_whole() {
-    for bench in benches().await {
+    for bench in all_benches().await {
         let script = "i=0; while [ $i -lt 200 ]; do echo out $i; i=$((i+1)); done; printf 'a\\nb\\n\\nc'; printf d; printf '\\377'";
         let (_, log) = bench.run(&bench.script("whole", script)).await;
 

@@ -9,6 +9,8 @@ mod bench;
 mod builds;
 #[cfg(feature = "docker")]
 mod containers;
+#[path = "../common/contexts.rs"]
+mod contexts;
 mod ends;
 mod folders;
 mod limits;
@@ -16,3 +18,7 @@ mod lives;
 mod logs;
 #[cfg(feature = "docker")]
 mod registry;
+#[path = "../common/scripts.rs"]
+mod scripts;
+#[path = "../common/waiting.rs"]
+mod waiting;

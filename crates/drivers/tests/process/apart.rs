@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use playhouse_drivers::Driver;
 use playhouse_drivers::process::Separation;
 use playhouse_drivers::process::image::StoredImage;
 use playhouse_drivers::process::sandbox::{ACTOR_HOME, ACTOR_UID, Bind};
-use playhouse_drivers::{Driver, Limits, Stop};
 
-use crate::bench::{Bench, group_limits_memory, log, soon, until};
+use crate::bench::{Bench, supervisor};
+use crate::scripts::{kill, processes};
+use crate::waiting::{soon, until};
 
 /// Both ways to put file systems together, as far as they work here.
 fn benches() -> Vec<Bench> {
@@ -149,29 +151,6 @@ async fn names_are_resolved_and_the_loopback_is_the_hosts() {
 }
 
 #[tokio::test]
-async fn a_running_job_is_measured_and_held_to_its_cpu_share() {
-    let bench = Bench::new();
-    let mut spec =
-        bench.script("busy", "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready; while :; do :; done");
-    spec.limits = Limits { cpu_millis: 250, ..spec.limits };
-    bench.driver.start_run(&spec).await.unwrap();
-    until("it has its memory", || log(&spec).contains("ready")).await;
-
-    let before = bench.driver.measure(&spec.job).await.unwrap().unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
-    let after = bench.driver.measure(&spec.job).await.unwrap().unwrap();
-
-    assert!(after.memory_bytes > 20_000_000 && after.memory_peak_bytes >= after.memory_bytes, "{after:?}");
-    let used = after.cpu_micros - before.cpu_micros;
-    assert!(used > 50_000, "{used} µs of CPU in a second");
-    if group_limits_memory(&bench) {
-        assert!(used < 500_000, "{used} µs of CPU in a second, although held to 250,000");
-    }
-    soon(bench.driver.stop(&spec.job, Stop::Kill)).await.unwrap();
-    assert_eq!(bench.driver.measure(&spec.job).await.unwrap(), None);
-}
-
-#[tokio::test]
 async fn without_namespaces_runs_work_in_a_copy_and_leave_no_process() {
     let bench = Bench::with(|config| config.separation = Separation::WithoutNamespaces);
     assert_ne!(bench.driver.isolation().level, "full");
@@ -179,17 +158,17 @@ async fn without_namespaces_runs_work_in_a_copy_and_leave_no_process() {
     let (exit, log) = bench.run(&spec).await;
 
     assert_eq!((exit.code, log.as_str()), (Some(0), "from the image\ndone\n"), "{exit:?}");
-    assert_eq!(crate::bench::processes("sleep 4711.21"), Vec::<i32>::new());
+    assert_eq!(processes("sleep 4711.21"), Vec::<i32>::new());
     let image = bench.data_dir().join("builds/build1/layers/1/usr/src/app/hello.txt");
     assert_eq!(fs::read_to_string(image).unwrap(), "from the image\n");
 
     let lost = bench.script("plain-lost", "setsid sleep 4711.22 & setsid sleep 4711.22 & echo ready; wait");
     bench.driver.start_run(&lost).await.unwrap();
-    until("all run", || crate::bench::log(&lost).contains("ready")).await;
-    crate::bench::kill(crate::bench::supervisor(&bench, &lost), "KILL");
+    until("all run", || crate::waiting::log(&lost.log).contains("ready")).await;
+    kill(supervisor(&bench, &lost), "KILL");
     let exit = soon(bench.driver.wait(&lost.job)).await.unwrap();
     assert_eq!(exit.cause, playhouse_drivers::ExitCause::Lost);
-    assert_eq!(crate::bench::processes("sleep 4711.22"), Vec::<i32>::new());
+    assert_eq!(processes("sleep 4711.22"), Vec::<i32>::new());
 }
 
 #[tokio::test]

@@ -1,14 +1,15 @@
 //! What the tests of the process driver have in common: a data directory with an image, and a driver on it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use playhouse_drivers::process::image::StoredImage;
-use playhouse_drivers::process::{ProcessConfig, ProcessDriver, sandbox};
-use playhouse_drivers::{Driver, Exit, ImageInfo, Job, JobKind, Limits, RunSpec};
+use playhouse_drivers::process::{ProcessConfig, ProcessDriver};
+use playhouse_drivers::{Driver, Exit, RunSpec};
 use tempfile::TempDir;
+
+use crate::scripts::{kill, lay_out, script};
+use crate::waiting::{log, soon};
 
 pub const SHIM: &str = env!("CARGO_BIN_EXE_drivers-shim");
 
@@ -31,39 +32,12 @@ impl Bench {
         change(&mut config);
         let driver = ProcessDriver::open(config.clone()).unwrap();
         let bench = Self { driver, config, _dir: dir };
-        bench.put_image();
+        lay_out(&bench.config.data_dir, "build1", "/usr/src/app", &[("hello.txt", "from the image\n")]);
         bench
-    }
-
-    /// A driver as a restarted server would open it.
-    pub fn reopened(&self) -> ProcessDriver {
-        ProcessDriver::open(self.config.clone()).unwrap()
     }
 
     pub fn data_dir(&self) -> PathBuf {
         self.config.data_dir.clone()
-    }
-
-    fn put_image(&self) {
-        let build = self.data_dir().join("builds/build1");
-        let app = build.join("layers/1/usr/src/app");
-        fs::create_dir_all(&app).unwrap();
-        fs::write(app.join("hello.txt"), "from the image\n").unwrap();
-        if sandbox::owner().is_some() {
-            let owner = format!("{0}:{0}", sandbox::ACTOR_UID);
-            std::process::Command::new("chown")
-                .args(["-R", &owner])
-                .arg(build.join("layers/1/usr/src"))
-                .status()
-                .unwrap();
-        }
-        let info = ImageInfo {
-            env: BTreeMap::from([("FROM_IMAGE".into(), "yes".into()), ("OVERRIDDEN".into(), "image".into())]),
-            workdir: "/usr/src/app".into(),
-            ..ImageInfo::default()
-        };
-        let layers = vec![PathBuf::from("builds/build1/layers/1")];
-        self.put_stored(&StoredImage { info, layers, binds: Vec::new() });
     }
 
     pub fn stored(&self) -> StoredImage {
@@ -75,27 +49,15 @@ impl Bench {
     }
 
     /// A run of a shell script in the image.
-    pub fn script(&self, id: &str, script: &str) -> RunSpec {
-        let mut image = self.stored();
-        image.info.cmd = ["/bin/sh", "-c", "eval \"$SCRIPT\""].map(str::to_owned).to_vec();
-        self.put_stored(&image);
-        RunSpec {
-            job: Job { kind: JobKind::Run, id: id.into(), life: 1 },
-            build_id: "build1".into(),
-            env: BTreeMap::from([("SCRIPT".into(), script.into()), ("OVERRIDDEN".into(), "run".into())]),
-            secrets: Vec::new(),
-            mounts: Vec::new(),
-            ports: Vec::new(),
-            limits: Limits { memory_bytes: 256 << 20, cpu_millis: 2000, pids: 64, disk_bytes: 1 << 30 },
-            log: self.data_dir().join("runs").join(id).join("log"),
-        }
+    pub fn script(&self, id: &str, text: &str) -> RunSpec {
+        script(&self.config.data_dir, id, text)
     }
 
     /// Runs a script to its end; its exit and its log without stamps.
     pub async fn run(&self, spec: &RunSpec) -> (Exit, String) {
         self.driver.start_run(spec).await.unwrap();
         let exit = soon(self.driver.wait(&spec.job)).await.unwrap();
-        (exit, log(spec))
+        (exit, log(&spec.log))
     }
 
     fn life_dir(&self, spec: &RunSpec) -> PathBuf {
@@ -136,50 +98,6 @@ impl Drop for Bench {
     }
 }
 
-/// The log of a run without stamps; each line must have exactly one.
-pub fn log(spec: &RunSpec) -> String {
-    let text = fs::read_to_string(&spec.log).unwrap_or_default();
-    let mut lines = String::new();
-    for line in text.lines() {
-        let (stamp, rest) = line.split_at(25);
-        assert!(model::Timestamp::parse(stamp.trim()).is_some() && stamp.ends_with("Z "), "no stamp: {line}");
-        lines.push_str(rest);
-        lines.push('\n');
-    }
-    lines
-}
-
-/// Whatever takes a minute will take forever.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("still not there after a minute")
-}
-
-/// Waits for a fact.
-pub async fn until(what: &str, fact: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !fact() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "still not: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Process ids, as seen here, of all processes whose command line holds `text`.
-pub fn processes(text: &str) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let own = std::process::id().cast_signed();
-    pids.filter(|pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        *pid != own && String::from_utf8_lossy(&line).replace('\0', " ").contains(text)
-    })
-    .collect()
-}
-
-pub fn kill(pid: i32, signal: &str) {
-    let status = std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
-    assert!(status.unwrap().success());
-}
-
 /// Process id of a life's supervisor.
 pub fn supervisor(bench: &Bench, spec: &RunSpec) -> i32 {
     pid(&bench.life_file(spec, "life.json")["supervisor"])
@@ -192,9 +110,4 @@ pub fn first_process(bench: &Bench, spec: &RunSpec) -> i32 {
 
 fn pid(identity: &serde_json::Value) -> i32 {
     i32::try_from(identity["pid"].as_i64().unwrap()).unwrap()
-}
-
-/// Whether the kernel holds runs to their limits here.
-pub fn group_limits_memory(bench: &Bench) -> bool {
-    bench.driver.isolation().details.iter().any(|detail| detail.starts_with("memory, CPU and processes limited"))
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use playhouse_drivers::{Driver, ExitCause, Stop};
 
-use crate::bench::{Bench, log, soon, supervisor, until};
+use crate::bench::{Bench, supervisor};
+use crate::waiting::{log, soon, until};
 
 #[tokio::test]
 async fn output_is_merged_in_order_with_one_stamp_a_line() {
@@ -21,17 +22,6 @@ async fn output_is_merged_in_order_with_one_stamp_a_line() {
 }
 
 #[tokio::test]
-async fn lines_are_in_the_log_while_the_command_runs() {
-    let bench = Bench::new();
-    let spec = bench.script("live", "echo first; sleep 4711.11");
-    bench.driver.start_run(&spec).await.unwrap();
-
-    until("the line is there", || log(&spec) == "first\n").await;
-
-    soon(bench.driver.stop(&spec.job, Stop::Kill)).await.unwrap();
-}
-
-#[tokio::test]
 async fn secrets_are_masked_and_neither_on_disk_nor_in_the_supervisor() {
     let bench = Bench::new();
     let secret = "s3cr3t-4711";
@@ -40,9 +30,9 @@ async fn secrets_are_masked_and_neither_on_disk_nor_in_the_supervisor() {
     spec.env.insert("TOKEN".into(), secret.into());
     spec.secrets = vec![secret.into()];
     bench.driver.start_run(&spec).await.unwrap();
-    until("both lines are there", || log(&spec).lines().count() == 2).await;
+    until("both lines are there", || log(&spec.log).lines().count() == 2).await;
 
-    assert_eq!(log(&spec), "token is *****.\n*****\n");
+    assert_eq!(log(&spec.log), "token is *****.\n*****\n");
     let found = std::process::Command::new("grep").args(["-r", secret]).arg(bench.data_dir()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
     for file in ["environ", "cmdline"] {
@@ -72,7 +62,7 @@ async fn a_flood_of_output_is_kept_whole_with_flat_memory() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 32 * 1024, "the supervisor needed {peak} kB");
-    let log = log(&spec);
+    let log = log(&spec.log);
     assert_eq!(log.lines().count() as u64, lines + 1);
     assert!(log.lines().take(lines as usize).all(|there| there == line) && log.ends_with("\ndone\n"));
     soon(bench.driver.stop(&spec.job, Stop::Kill)).await.unwrap();

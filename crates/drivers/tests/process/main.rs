@@ -9,3 +9,7 @@ mod bench;
 mod ends;
 mod logs;
 mod restarts;
+#[path = "../common/scripts.rs"]
+mod scripts;
+#[path = "../common/waiting.rs"]
+mod waiting;
