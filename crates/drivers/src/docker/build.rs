@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::EngineKind;
 use super::client::{Client, QUICK, Trouble};
 use super::context::Context;
+use super::foreign;
 use super::image::{INSTANCE, name_of};
 use super::life::Life;
 use super::prebuilt;
@@ -51,7 +52,9 @@ enum End {
 /// Builds an image, and writes down how that ended.
 pub(super) async fn build(client: &Client, building: Building) -> anyhow::Result<Exit> {
     let Building { instance, spec, life, min_free_bytes, stop } = building;
-    let (path, secrets) = (spec.log.clone(), spec.secrets.clone());
+    // Whoever knows how images are named could begin a Dockerfile with somebody else's.
+    let secrets = spec.secrets.iter().chain([&instance]).cloned().collect::<Vec<_>>();
+    let path = spec.log.clone();
     let log = blocking(move || LogFile::open(&path, &secrets, min_free_bytes)).await?;
     let mut log = Box::new(log.context("cannot open the log of a build")?);
 
@@ -61,19 +64,20 @@ pub(super) async fn build(client: &Client, building: Building) -> anyhow::Result
     };
     let (code, cause) = match end {
         End::Done => (Some(0), ExitCause::Exited),
-        End::Failed { code, reason } => (code.or(Some(1)), ExitCause::Failed { reason }),
+        End::Failed { code, reason } => {
+            (code.or(Some(1)), ExitCause::Failed { reason: reason.replace(&instance, "*****") })
+        }
         End::Stopped => {
             cancel(client, &spec).await;
             (None, ExitCause::Stopped)
         }
     };
     let exit = Exit { code, cause, at: SystemClock.now(), usage: Usage::default() };
-    let written = {
-        let exit = exit.clone();
-        blocking(move || log.close().and_then(|()| life.write_exit(&exit))).await?
-    };
-    written.context("cannot write down the end of a build")?;
-    Ok(exit)
+    let written = blocking(move || {
+        log.close()?;
+        life.write_exit(&exit).map(|()| exit)
+    });
+    written.await?.context("cannot write down the end of a build")
 }
 
 /// Builds, again if the engine stumbled over another build that it was doing at the same time: what was done is cached.
@@ -104,6 +108,9 @@ async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut 
         };
     }
     let failed = |reason: String| End::Failed { code: None, reason };
+    if let Some(reason) = foreign::refusal(&spec.dockerfile_name, &spec.dockerfile, &spec.args) {
+        return failed(reason);
+    }
     let context = {
         let spec = spec.clone();
         blocking(move || Context::of(&spec)).await

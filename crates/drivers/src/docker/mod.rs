@@ -11,6 +11,7 @@ mod context;
 mod driver;
 mod endpoint;
 mod facts;
+mod foreign;
 mod frames;
 mod image;
 mod life;

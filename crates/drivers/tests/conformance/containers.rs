@@ -59,6 +59,38 @@ async fn a_read_only_run_writes_to_nothing_but_its_memory() {
 }
 
 #[tokio::test]
+async fn a_build_cannot_begin_with_the_image_of_another() {
+    for bench in benches().await {
+        let image = format!("localhost/playhouse-{}:build1", bench.instance());
+        let id = bench.docker(&["image", "inspect", "--format", "{{.Id}}", &image]);
+        let id = id.trim_start_matches("sha256:");
+        for (number, text) in [
+            format!("FROM {id}\n"),
+            format!("FROM {}\n", &id[..12]),
+            format!("FROM {BASE}\nCOPY --from={id} /usr/src/app/hello.txt /\n"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let spec = bench.build_spec(&format!("thief{number}"), &bench.context(&[]), text);
+            let (exit, _) = bench.build(&spec).await;
+
+            let ExitCause::Failed { reason } = exit.cause else { panic!("{:?} {text}: {exit:?}", bench.host) };
+            assert!(reason.contains("is no name of an image in a registry"), "{:?} {text}: {reason}", bench.host);
+        }
+        // Nor is anybody told how the names of images begin.
+        for (id, step, code) in [("good", "true", 0), ("bad", "exit 3", 1)] {
+            let dockerfile = format!("FROM {BASE}\nRUN {step} && echo built\n");
+            let (exit, text) = bench.build(&bench.build_spec(id, &bench.context(&[]), &dockerfile)).await;
+
+            assert_eq!(exit.code == Some(0), code == 0, "{:?}: {text}", bench.host);
+            let told = format!("{exit:?} {text}");
+            assert!(!told.contains(bench.instance()), "{:?}: {told}", bench.host);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_command_that_cannot_be_executed_fails_with_the_reason() {
     for bench in benches().await {
         let dockerfile = format!("FROM {BASE}\nCMD [\"no-such-program\"]\n");
