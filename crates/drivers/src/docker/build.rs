@@ -20,6 +20,7 @@ use super::client::{Client, QUICK, Trouble};
 use super::context::Context;
 use super::foreign;
 use super::image::{INSTANCE, name_of};
+use super::last_words;
 use super::life::Life;
 use super::prebuilt;
 use super::raw::nothing;
@@ -72,9 +73,14 @@ pub(super) async fn build(client: &Client, building: Building) -> anyhow::Result
             (None, ExitCause::Stopped)
         }
     };
-    let exit = Exit { code, cause, at: SystemClock.now(), usage: Usage::default() };
+    let mut exit = Exit { code, cause, at: SystemClock.now(), usage: Usage::default() };
     let written = blocking(move || {
         log.close()?;
+        if let ExitCause::Failed { reason } = &mut exit.cause
+            && let Some(why) = last_words::foreign_step(&spec.log)
+        {
+            *reason = format!("{reason}: {why}");
+        }
         life.write_exit(&exit).map(|()| exit)
     });
     written.await?.context("cannot write down the end of a build")

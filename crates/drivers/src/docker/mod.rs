@@ -14,6 +14,7 @@ mod facts;
 mod foreign;
 mod frames;
 mod image;
+mod last_words;
 mod life;
 mod network;
 mod output;

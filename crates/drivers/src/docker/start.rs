@@ -223,8 +223,10 @@ pub(super) fn reason(message: &str) -> String {
     if reason.contains("no space left on device") {
         return format!("the engine's disk is full: {reason}");
     }
-    if reason.contains("exec format error") {
-        return format!("{reason}: the image is for another kind of processor than this machine's");
+    if reason.to_lowercase().contains("exec format error") {
+        return format!(
+            "{reason}: the image is for another kind of processor than this machine's, or its command is a script without #!"
+        );
     }
     reason.to_owned()
 }

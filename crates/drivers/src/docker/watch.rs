@@ -1,6 +1,6 @@
 //! Watching a container until it has ended and all of its output is in the log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::client::{Client, QUICK, Trouble};
 use super::frames::{Frames, Piece};
+use super::last_words::not_executed;
 use super::life::Life;
 use super::output::Output;
 use super::raw::nothing;
@@ -106,7 +107,7 @@ pub(super) async fn watch(
 ) -> anyhow::Result<Option<Exit>> {
     let Watched { name, life, log, secrets, min_free_bytes } = watched;
     let opened = {
-        let life = life.clone();
+        let (life, log) = (life.clone(), log.clone());
         blocking(move || Output::resume(&life, &log, &secrets, min_free_bytes)).await?
     };
     let mut output = Box::new(opened.context("cannot open the log of a run")?);
@@ -129,12 +130,12 @@ pub(super) async fn watch(
                 }
                 let facts = client.facts().await.ok();
                 let exit = exit_of(&container, facts, life.was_stopped(), usage());
-                let closed = {
-                    let exit = exit.clone();
-                    blocking(move || output.close().and_then(|()| life.write_exit(&exit))).await?
-                };
-                closed.context("cannot write down the end of a run")?;
-                return Ok(Some(exit));
+                let written = blocking(move || {
+                    output.close()?;
+                    let exit = started(exit, &log);
+                    life.write_exit(&exit).map(|()| exit)
+                });
+                return written.await?.context("cannot write down the end of a run").map(Some);
             }
             (Ok(Seen::Gone), _) => {
                 blocking(move || output.close()).await?.context("cannot end the log of a run")?;
@@ -290,6 +291,14 @@ fn exit_of(container: &ContainerInspectResponse, facts: Option<&Facts>, was_stop
     let at = state.finished_at.as_deref().filter(|text| is_time(Some(text))).and_then(Timestamp::parse);
     let cause = cause_of(&state, code, facts, was_stopped);
     Exit { code, cause, at: at.unwrap_or_else(|| SystemClock.now()), usage: Usage { memory_bytes: 0, ..usage } }
+}
+
+/// The same exit, unless its command was never executed.
+fn started(exit: Exit, log: &Path) -> Exit {
+    match not_executed(log).filter(|_| exit.cause == ExitCause::Exited && exit.code != Some(0)) {
+        Some(reason) => Exit { code: None, cause: ExitCause::Failed { reason }, ..exit },
+        None => exit,
+    }
 }
 
 fn cause_of(state: &ContainerState, code: Option<i32>, facts: Option<&Facts>, was_stopped: bool) -> ExitCause {

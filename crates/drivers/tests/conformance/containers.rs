@@ -101,15 +101,40 @@ async fn a_command_that_cannot_be_executed_fails_with_the_reason() {
         let started = bench.driver.start_run(&spec).await;
 
         // An init process finds out by itself, when it runs.
-        match started {
-            Err(DriverError::CannotStart(reason)) => assert!(reason.contains("no-such-program"), "{reason}"),
-            Ok(()) => {
-                let exit = soon(bench.driver.wait(&spec.job)).await.unwrap();
-                let is_told = matches!(exit.code, Some(1 | 127)) && exit.cause == ExitCause::Exited;
-                assert!(is_told, "{:?}: {exit:?} {}", bench.host, log(&spec.log));
-            }
+        let reason = match started {
+            Err(DriverError::CannotStart(reason)) => reason,
+            Ok(()) => match soon(bench.driver.wait(&spec.job)).await.unwrap().cause {
+                ExitCause::Failed { reason } => reason,
+                other => panic!("{:?}: {other:?} {}", bench.host, log(&spec.log)),
+            },
             Err(other) => panic!("{:?}: {other}", bench.host),
-        }
+        };
+        let is_told = reason.contains("no-such-program") || reason.contains("No such file or directory");
+        assert!(is_told, "{:?}: {reason}", bench.host);
+    }
+}
+
+#[tokio::test]
+async fn an_image_for_another_processor_is_named() {
+    for bench in benches().await {
+        let mut program = std::fs::read("/bin/busybox").or_else(|_| std::fs::read("/usr/bin/busybox")).unwrap();
+        // The number of a kind of processor that nobody has.
+        program[18..20].copy_from_slice(&[0xff, 0x7f]);
+        let context = bench.context(&[]);
+        std::fs::write(context.join("foreign"), program).unwrap();
+        std::fs::set_permissions(context.join("foreign"), Permissions::from_mode(0o755)).unwrap();
+
+        let dockerfile = "FROM scratch\nCOPY foreign /bin/sh\nRUN true\n";
+        let (exit, text) = bench.build(&bench.build_spec("step", &context, dockerfile)).await;
+        let ExitCause::Failed { reason } = exit.cause else { panic!("{:?}: {exit:?}", bench.host) };
+        assert!(reason.contains("another kind of processor"), "{:?}: {reason} {text}", bench.host);
+
+        let dockerfile = "FROM scratch\nCOPY foreign /bin/sh\nCOPY foreign /foreign\nCMD [\"/foreign\"]\n";
+        let (exit, text) = bench.build(&bench.build_spec("foreign", &context, dockerfile)).await;
+        assert_eq!(exit.code, Some(0), "{text}");
+        let (exit, text) = bench.run(&RunSpec { build_id: "foreign".into(), ..bench.script("foreign", "") }).await;
+        let ExitCause::Failed { reason } = exit.cause else { panic!("{:?}: {exit:?} {text}", bench.host) };
+        assert!(reason.contains("another kind of processor"), "{:?}: {reason}", bench.host);
     }
 }
 
