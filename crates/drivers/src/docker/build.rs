@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::EngineKind;
 use super::client::{Client, QUICK, Trouble};
 use super::context::Context;
 use super::foreign;
@@ -27,6 +26,7 @@ use super::raw::nothing;
 use super::start::reason;
 use super::trace::Trace;
 use super::watch::blocking;
+use super::{EngineKind, Facts};
 use crate::log::LogFile;
 use crate::{BuildSpec, Exit, ExitCause, Usage};
 
@@ -39,8 +39,18 @@ pub(super) struct Building {
     pub(super) spec: BuildSpec,
     pub(super) life: Life,
     pub(super) min_free_bytes: u64,
+    /// Whether its steps are in the network of the host, as runs are.
+    pub(super) in_host_network: bool,
     /// Ends it.
     pub(super) stop: CancellationToken,
+}
+
+/// What the engine is asked for.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    instance: &'a str,
+    spec: &'a BuildSpec,
+    in_host_network: bool,
 }
 
 /// How the engine's work ended.
@@ -52,15 +62,16 @@ enum End {
 
 /// Builds an image, and writes down how that ended.
 pub(super) async fn build(client: &Client, building: Building) -> anyhow::Result<Exit> {
-    let Building { instance, spec, life, min_free_bytes, stop } = building;
+    let Building { instance, spec, life, min_free_bytes, in_host_network, stop } = building;
     // Whoever knows how images are named could begin a Dockerfile with somebody else's.
     let secrets = spec.secrets.iter().chain([&instance]).cloned().collect::<Vec<_>>();
     let path = spec.log.clone();
     let log = blocking(move || LogFile::open(&path, &secrets, min_free_bytes)).await?;
     let mut log = Box::new(log.context("cannot open the log of a build")?);
 
+    let order = Order { instance: &instance, spec: &spec, in_host_network };
     let end = tokio::select! {
-        end = persist(client, &instance, &spec, &mut log) => end,
+        end = persist(client, order, &mut log) => end,
         () = stop.cancelled() => End::Stopped,
     };
     let (code, cause) = match end {
@@ -87,15 +98,15 @@ pub(super) async fn build(client: &Client, building: Building) -> anyhow::Result
 }
 
 /// Builds, again if the engine stumbled over another build that it was doing at the same time: what was done is cached.
-async fn persist(client: &Client, instance: &str, spec: &BuildSpec, log: &mut LogFile) -> End {
+async fn persist(client: &Client, order: Order<'_>, log: &mut LogFile) -> End {
     const ATTEMPTS: u32 = 5;
     for _ in 1..ATTEMPTS {
-        match carry_out(client, instance, spec, log).await {
+        match carry_out(client, order, log).await {
             End::Failed { reason, .. } if reason.contains("identifier is not a container") => {}
             end => return end,
         }
     }
-    carry_out(client, instance, spec, log).await
+    carry_out(client, order, log).await
 }
 
 /// Ends what the engine may still do; the end of the connection is enough for most.
@@ -106,7 +117,8 @@ async fn cancel(client: &Client, spec: &BuildSpec) {
     }
 }
 
-async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut LogFile) -> End {
+async fn carry_out(client: &Client, order: Order<'_>, log: &mut LogFile) -> End {
+    let Order { instance, spec, .. } = order;
     if let Some(prebuilt) = &spec.prebuilt {
         return match prebuilt::take(client, instance, &spec.job.id, prebuilt, log).await {
             Ok(()) => End::Done,
@@ -130,7 +142,7 @@ async fn carry_out(client: &Client, instance: &str, spec: &BuildSpec, log: &mut 
         Ok(facts) => facts,
         Err(trouble) => return failed(trouble.to_string()),
     };
-    let path = request(instance, spec, &context.dockerfile, facts.kind);
+    let path = request(order, &context.dockerfile, facts);
     let mut body = match client.stream(Method::POST, &path, context.archive(spec)).await {
         Ok(answer) => answer.into_body(),
         Err(trouble) => return failed(explain(&trouble)),
@@ -174,7 +186,8 @@ pub(super) fn explain(trouble: &Trouble) -> String {
     }
 }
 
-fn request(instance: &str, spec: &BuildSpec, dockerfile: &str, kind: EngineKind) -> String {
+fn request(order: Order<'_>, dockerfile: &str, facts: &Facts) -> String {
+    let Order { instance, spec, in_host_network } = order;
     let labels: HashMap<&str, &str> = HashMap::from([(INSTANCE, instance), ("org.playhouse.build", &spec.job.id)]);
     let mut query = form_urlencoded::Serializer::new(String::new());
     query
@@ -184,12 +197,19 @@ fn request(instance: &str, spec: &BuildSpec, dockerfile: &str, kind: EngineKind)
         .append_pair("labels", &json!(labels).to_string())
         .append_pair("nocache", if spec.use_cache { "0" } else { "1" })
         .append_pair("rm", "1")
-        .append_pair("forcerm", "1")
-        .append_pair("memory", &spec.limits.memory_bytes.to_string())
-        .append_pair("memswap", &spec.limits.memory_bytes.to_string())
-        .append_pair("cpuperiod", "100000")
-        .append_pair("cpuquota", &(spec.limits.cpu_millis * 100).to_string());
-    if kind == EngineKind::Docker {
+        .append_pair("forcerm", "1");
+    if in_host_network {
+        query.append_pair("networkmode", "host");
+    }
+    // An engine that cannot limit a step fails it if it is told to.
+    if facts.can_limit_memory() {
+        let memory = spec.limits.memory_bytes.to_string();
+        query.append_pair("memory", &memory).append_pair("memswap", &memory);
+    }
+    if facts.can_limit_cpu() {
+        query.append_pair("cpuperiod", "100000").append_pair("cpuquota", &(spec.limits.cpu_millis * 100).to_string());
+    }
+    if facts.kind == EngineKind::Docker {
         // BuildKit, which every version that is supported has.
         query.append_pair("version", "2").append_pair("buildid", &spec.job.id);
     }

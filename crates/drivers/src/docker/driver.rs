@@ -21,7 +21,7 @@ use super::network::{self, Reach};
 use super::start::{LIFE, RUN, Without, container_name, create_and_start, remove};
 use super::stats::usage_of;
 use super::watch::{Seen, Watched, blocking, watch};
-use super::{DockerConfig, Facts, trial};
+use super::{DockerConfig, Facts, NetworkChoice, trial};
 use crate::{BuildSpec, Driver, DriverError, Exit, ImageInfo, Isolation, Job, JobKind, Observed, RunSpec, Stop, Usage};
 
 /// How long a killed job may take to be gone.
@@ -196,6 +196,7 @@ impl Inner {
             spec: spec.clone(),
             life,
             min_free_bytes: self.config.min_free_bytes,
+            in_host_network: self.config.network == NetworkChoice::Host,
             stop: slot.stop_build.clone(),
         };
         let (inner, slot) = (self.clone(), slot.clone());

@@ -62,7 +62,7 @@ impl Facts {
             is_rootless,
             cgroup_version: if info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2) { 2 } else { 1 },
             can_limit: [info.memory_limit, info.cpu_cfs_quota, info.pids_limit].map(|can| can.unwrap_or(false)),
-            may_limit_disk: backing == "xfs" || matches!(driver, "btrfs" | "zfs"),
+            may_limit_disk: backing == "xfs" || !is_podman && matches!(driver, "btrfs" | "zfs"),
             architecture: architecture.to_owned(),
             keeps_containers: is_podman || info.live_restore_enabled == Some(true),
             warnings: info.warnings.clone().unwrap_or_default(),
@@ -124,7 +124,13 @@ impl Facts {
             found.push(format!("limits of {} are not enforced: {advice}", missing.join(", ")));
         }
         if !self.may_limit_disk {
-            found.push("what a run writes to its own disk is not limited: that takes the engine's data on xfs with pquota, btrfs or zfs".to_owned());
+            let disks = match self.kind {
+                EngineKind::Docker => "xfs with pquota, btrfs or zfs",
+                EngineKind::Podman => "xfs with pquota",
+            };
+            found.push(format!(
+                "what a run writes to its own disk is not limited: that takes the engine's data on {disks}"
+            ));
         }
         if !self.keeps_containers {
             found.push(

@@ -43,7 +43,7 @@ impl Without {
         if !self.init && is_about(&["docker-init", "catatonit", "init binary", "init_path"]) {
             return Some(Self { init: true, ..self });
         }
-        if !self.disk_limit && is_about(&["storage-opt", "storage opt", "pquota", "quota"]) {
+        if !self.disk_limit && is_about(&["storage-opt", "storage opt", "pquota", "quota", "unknown option size"]) {
             return Some(Self { disk_limit: true, ..self });
         }
         None
@@ -247,6 +247,7 @@ mod tests {
                 .unwrap()
                 .disk_limit
         );
+        assert!(plain.learn("unknown option size").unwrap().disk_limit);
         assert_eq!(plain.learn("exec: \"node\": executable file not found in $PATH"), None);
     }
 
