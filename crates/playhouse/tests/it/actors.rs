@@ -25,15 +25,24 @@ pub async fn shell_actor(server: &Server, name: &str, script: &str) -> String {
 pub async fn unbuilt_actor(server: &Server, name: &str, instructions: &str, script: &str) -> String {
     let dockerfile = format!("FROM node:20\nWORKDIR /app\nCOPY main.sh ./\n{instructions}");
     let definition = json!({ "actorSpecification": 1, "name": name, "version": "0.0" }).to_string();
-    let files = json!([
-        { "name": ".actor/actor.json", "format": "TEXT", "content": definition },
-        { "name": "Dockerfile", "format": "TEXT", "content": dockerfile },
-        { "name": "main.sh", "format": "TEXT", "content": script },
-    ]);
+    let files = [(".actor/actor.json", definition), ("Dockerfile", dockerfile), ("main.sh", script.to_owned())];
+    actor_of(server, name, files.map(|(path, text)| (path.to_owned(), text))).await
+}
+
+/// Makes an Actor of these files, not built yet, and gives its id.
+pub async fn actor_of(server: &Server, name: &str, files: impl IntoIterator<Item = (String, String)>) -> String {
+    let file = |(path, text)| json!({ "name": path, "format": "TEXT", "content": text });
+    let files: Vec<Value> = files.into_iter().map(file).collect();
     let version =
         json!({ "versionNumber": "0.0", "sourceType": "SOURCE_FILES", "buildTag": "latest", "sourceFiles": files });
     let body = json!({ "name": name, "versions": [version] }).to_string();
     server.send(Method::POST, "actors", body).await["data"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Starts a build and gives its id.
+pub async fn start_build(server: &Server, actor: &str) -> String {
+    let build = server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0"), "").await;
+    build["data"]["id"].as_str().unwrap().to_owned()
 }
 
 /// Starts a run and gives its id; `options` are those of the query.
@@ -57,6 +66,19 @@ pub async fn finished(server: &Server, path: &str) -> Value {
 /// Waits until the log of that run or build has `text` in it.
 pub async fn says(server: &Server, id: &str, text: &str) {
     until(&format!("{id} says {text:?}"), async || server.text(&format!("logs/{id}")).await.contains(text)).await;
+}
+
+/// The numbers of the lines `line N` in the log of a run.
+pub async fn numbers(server: &Server, run: &str) -> Vec<usize> {
+    let log = server.text(&format!("logs/{run}")).await;
+    let numbers = log.lines().filter_map(|line| line.split_once("Z line ")?.1.parse().ok());
+    numbers.collect()
+}
+
+/// Aborts a run or build, of which `path` is the address, and gives what it ended as.
+pub async fn abort(server: &Server, path: &str) -> Value {
+    server.send(Method::POST, &format!("{path}/abort"), Bytes::new()).await;
+    finished(server, path).await
 }
 
 /// Waits until something holds.

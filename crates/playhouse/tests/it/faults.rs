@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::actors::{finished, processes_of, says, shell_actor, start, unbuilt_actor, until};
+use crate::actors::{finished, processes_of, says, shell_actor, start, start_build, unbuilt_actor, until};
 use crate::server::Server;
 
 /// A server with one Actor.
@@ -95,8 +95,7 @@ async fn a_build_whose_supervisor_is_killed_has_failed_and_leaves_nothing_runnin
     let stage = Stage::with("exit 0").await;
     let steps = "RUN setsid sleep 100 & echo half way; sleep 100\n";
     let actor = unbuilt_actor(&stage.server, "unfinished", steps, "").await;
-    let build = stage.server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0"), "").await;
-    let build = build["data"]["id"].as_str().unwrap().to_owned();
+    let build = start_build(&stage.server, &actor).await;
     says(&stage.server, &build, "Z half way\n").await;
 
     kill(stage.supervisor_of("builds", &build), Signal::SIGKILL).unwrap();

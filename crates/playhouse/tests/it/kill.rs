@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::actors::{finished, says, shell_actor, start, unbuilt_actor, until};
+use crate::actors::{finished, numbers, says, shell_actor, start, start_build, unbuilt_actor, until};
 use crate::server::Server;
 
 const ROUNDS: u32 = 6;
@@ -153,11 +153,7 @@ async fn runs_go_on_while_the_server_is_killed_and_are_taken_up_again() {
         assert_eq!(ended["status"], "FAILED", "{ended}");
         assert_eq!(ended["exitCode"], 3, "{ended}");
         assert_eq!(ended["stats"]["restartCount"], 0, "{ended}");
-        let log = server.text(&format!("actor-runs/{run}/log")).await;
-        let lines: Vec<&str> =
-            log.lines().filter_map(|line| line.split_once("Z line ").map(|(_, number)| number)).collect();
-        let expected: Vec<String> = (0..40).map(|number| number.to_string()).collect();
-        assert_eq!(lines, expected, "lines are missing or doubled");
+        assert_eq!(numbers(&server, run).await, (0..40).collect::<Vec<_>>(), "lines are missing or doubled");
     }
     let everything = server.get("actor-runs").await;
     assert_eq!(everything["data"]["total"], 3, "a run was lost or invented");
@@ -189,8 +185,7 @@ async fn a_build_goes_on_while_the_server_is_killed_and_is_taken_up_again() {
     let mut server = Server::start(&data_dir);
     let steps = "RUN echo half way && sleep 2 && echo made > made\nCMD [\"sh\", \"main.sh\"]\n";
     let actor = unbuilt_actor(&server, "built", steps, "echo it was $(cat made)").await;
-    let build = server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0"), "").await;
-    let build = build["data"]["id"].as_str().unwrap().to_owned();
+    let build = start_build(&server, &actor).await;
     says(&server, &build, "half way\n").await;
 
     server.kill();
@@ -212,8 +207,7 @@ async fn a_build_that_ended_while_no_server_was_there_has_its_true_end() {
     let data_dir = directory.path().join("data");
     let mut server = Server::start(&data_dir);
     let actor = unbuilt_actor(&server, "broken", "RUN echo half way && sleep 1 && exit 9\n", "").await;
-    let build = server.send(Method::POST, &format!("actors/{actor}/builds?version=0.0"), "").await;
-    let build = build["data"]["id"].as_str().unwrap().to_owned();
+    let build = start_build(&server, &actor).await;
     says(&server, &build, "half way\n").await;
 
     server.kill();

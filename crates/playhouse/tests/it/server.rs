@@ -19,6 +19,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_playhouse");
 /// A `playhouse serve` that is killed when this is dropped.
 pub struct Server {
     child: Child,
+    said: PathBuf,
     pub url: String,
     pub token: String,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -41,7 +42,7 @@ impl Server {
     }
 
     fn launch(mut command: Command, data_dir: &Path, arguments: &[&str]) -> Self {
-        let ready_file = data_dir.with_extension("ready");
+        let (ready_file, said) = (data_dir.with_extension("ready"), data_dir.with_extension("said"));
         std::fs::remove_file(&ready_file).ok();
         let child = command
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -51,11 +52,12 @@ impl Server {
             .arg("--ready-file")
             .arg(&ready_file)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
         let mut server = Self {
             child,
+            said,
             url: String::new(),
             token: String::new(),
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -74,6 +76,20 @@ impl Server {
             }
             assert_eq!(self.child.try_wait().unwrap(), None, "the server ended early");
             assert!(Instant::now() < deadline, "the server did not get ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the server's own log has under that message.
+    pub fn said(&self, message: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let log = std::fs::read_to_string(&self.said).unwrap();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.find(|line| line["message"] == message) {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "{message:?} is not in {log}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
