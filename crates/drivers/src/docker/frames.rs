@@ -57,8 +57,9 @@ impl Frames {
 
 /// Reads stamps; those of one second share their beginning.
 #[derive(Debug, Default)]
-struct Stamps {
+pub(super) struct Stamps {
     second: Vec<u8>,
+    zone: Vec<u8>,
     at: Timestamp,
 }
 
@@ -75,20 +76,22 @@ impl Stamps {
         }
     }
 
-    /// `2026-11-29T16:44:02.123456789Z`, or without a fraction and with an offset.
-    fn read(&mut self, stamp: &[u8]) -> Option<(Timestamp, bool)> {
+    /// `2026-11-29T16:44:02.123456789Z`, or without a fraction, or with an offset; and whether it is exact.
+    pub(super) fn read(&mut self, stamp: &[u8]) -> Option<(Timestamp, bool)> {
         const SECOND: usize = 19;
         let (second, rest) = stamp.split_at_checked(SECOND)?;
         let digits = rest.strip_prefix(b".").map(|rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
-        let Some(digits) = digits.filter(|digits| *digits >= 3 && rest.ends_with(b"Z")) else {
+        let Some(digits) = digits.filter(|digits| *digits >= 3) else {
             return Some((Timestamp::parse(std::str::from_utf8(stamp).ok()?)?, digits.is_some()));
         };
-        if self.second != second {
-            let text = std::str::from_utf8(second).ok()?;
-            self.at = Timestamp::parse(&format!("{text}Z"))?;
+        let (fraction, zone) = rest.split_at(1 + digits);
+        if self.second != second || self.zone != zone {
+            let (text, zone_text) = (std::str::from_utf8(second).ok()?, std::str::from_utf8(zone).ok()?);
+            self.at = Timestamp::parse(&format!("{text}{zone_text}"))?;
             self.second = second.to_vec();
+            self.zone = zone.to_vec();
         }
-        let millis = rest[1..].iter().take(digits.min(3)).fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+        let millis = fraction[1..].iter().take(3).fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
         Some((self.at.plus_millis(millis), true))
     }
 }
@@ -108,6 +111,7 @@ mod tests {
     fn pieces_are_found_however_they_arrive() {
         let mut stream = frame("2026-11-29T16:44:02.123456789Z first\n");
         stream.extend(frame("2026-11-29T17:44:02+01:00 second\n"));
+        stream.extend(frame("2026-11-29T17:44:02.045678+01:00 third\n"));
         stream.extend(frame("2026-11-29T16:44:03.5Z "));
         let piece = |at: &str, is_exact, output: &'static str| Piece {
             at: Timestamp::parse(at),
@@ -117,6 +121,7 @@ mod tests {
         let expected = [
             piece("2026-11-29T16:44:02.123Z", true, "first\n"),
             piece("2026-11-29T16:44:02Z", false, "second\n"),
+            piece("2026-11-29T16:44:02.045Z", true, "third\n"),
             piece("2026-11-29T16:44:03.5Z", true, ""),
         ];
         for size in 1..stream.len() {

@@ -33,6 +33,10 @@ pub(super) struct Cursor {
     pub(super) since: u64,
     /// That place, in bytes of output.
     pub(super) since_taken: u64,
+    /// A byte of the engine's own file at which output begins that stands at a known place, or 0 for its beginning.
+    pub(super) offset: u64,
+    /// That place, in bytes of output.
+    pub(super) offset_taken: u64,
 }
 
 impl Life {
@@ -92,10 +96,15 @@ impl Life {
 }
 
 impl Cursor {
+    const LEN: usize = 56;
+    /// Without the place in the engine's own file.
+    const SHORT: usize = 40;
+
     /// Overwrites the file. So few bytes of one page are written whole or not at all, even if the process is killed.
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
-        let mut bytes = [0; 40];
-        let fields = [u64::from(VERSION), self.taken, self.log_len, self.since, self.since_taken];
+        let mut bytes = [0; Self::LEN];
+        let Self { taken, log_len, since, since_taken, offset, offset_taken } = *self;
+        let fields = [u64::from(VERSION), taken, log_len, since, since_taken, offset, offset_taken];
         for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }
@@ -103,14 +112,25 @@ impl Cursor {
     }
 
     pub(super) fn read(file: &File) -> io::Result<Self> {
-        let mut bytes = [0; 40];
-        file.read_exact_at(&mut bytes, 0)?;
+        let mut bytes = [0; Self::LEN];
+        if file.metadata()?.len() < Self::LEN as u64 {
+            file.read_exact_at(&mut bytes[..Self::SHORT], 0)?;
+        } else {
+            file.read_exact_at(&mut bytes, 0)?;
+        }
         let mut fields = bytes.chunks_exact(8).map(|field| field.try_into().map_or(0, u64::from_le_bytes));
         let mut next = || fields.next().unwrap_or_default();
         if next() != u64::from(VERSION) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the cursor is of another version"));
         }
-        Ok(Self { taken: next(), log_len: next(), since: next(), since_taken: next() })
+        Ok(Self {
+            taken: next(),
+            log_len: next(),
+            since: next(),
+            since_taken: next(),
+            offset: next(),
+            offset_taken: next(),
+        })
     }
 }
 
@@ -121,9 +141,20 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
         let file = tempfile::tempfile().unwrap();
-        let cursor = Cursor { taken: 1, log_len: u64::MAX, since: 3, since_taken: 4 };
+        let cursor = Cursor { taken: 1, log_len: u64::MAX, since: 3, since_taken: 4, offset: 5, offset_taken: 6 };
 
         cursor.write(&file).unwrap();
+
+        assert_eq!(Cursor::read(&file).unwrap(), cursor);
+    }
+
+    #[test]
+    fn a_cursor_of_a_server_that_knew_no_files_is_read() {
+        let file = tempfile::tempfile().unwrap();
+        let cursor = Cursor { taken: 1, log_len: 2, since: 3, since_taken: 4, ..Cursor::default() };
+
+        cursor.write(&file).unwrap();
+        file.set_len(40).unwrap();
 
         assert_eq!(Cursor::read(&file).unwrap(), cursor);
     }

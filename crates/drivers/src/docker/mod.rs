@@ -14,6 +14,7 @@ mod facts;
 mod foreign;
 mod frames;
 mod image;
+mod kept;
 mod last_words;
 mod life;
 mod network;

@@ -19,6 +19,8 @@ use crate::log::LogFile;
 const LATE_MILLIS: i64 = 2000;
 /// What a line of the server's own has behind its stamp (`LOG-3`).
 const SERVER_PREFIX: &[u8] = b"ACTOR: ";
+/// Memory of a buffer that is kept for the next time.
+const KEPT: usize = 64 * 1024;
 /// Length of a stamp with its space.
 const STAMP: usize = 25;
 
@@ -33,7 +35,9 @@ pub(super) struct Output {
     newest: u64,
     /// Bytes of output to come that were taken before.
     skip: u64,
+    /// Output of one time.
     buffer: Vec<u8>,
+    buffered_at: Timestamp,
     /// The newest piece when the log was last read to its end, and its place.
     doubtful: Option<(u64, Bytes)>,
 }
@@ -53,6 +57,7 @@ impl Output {
             newest: 0,
             skip: 0,
             buffer: Vec::new(),
+            buffered_at: Timestamp::default(),
             doubtful: None,
         })
     }
@@ -64,33 +69,61 @@ impl Output {
         self.cursor.since
     }
 
+    /// Where the engine's own file of `len` bytes is to be read on now; what was taken before is skipped then.
+    pub(super) fn read_file_again(&mut self, len: u64) -> u64 {
+        let Cursor { offset, offset_taken, .. } = self.cursor;
+        // It is all new if somebody has emptied it.
+        let (offset, begin) = if offset <= len { (offset, offset_taken) } else { (0, self.taken) };
+        self.skip = self.taken.saturating_sub(begin);
+        offset
+    }
+
+    /// To be called where the engine has begun a new file.
+    pub(super) fn begin_file(&mut self) {
+        self.skip = 0;
+        self.settle(Some(0));
+    }
+
     /// Takes pieces of output. Blocks.
     pub(super) fn take(&mut self, pieces: &[Piece]) {
         let now = SystemClock.now();
-        let mut buffered_at = now;
         for piece in pieces {
             self.note_place(piece);
-            let len = piece.output.len() as u64;
-            let skipped = len.min(self.skip);
-            self.skip -= skipped;
-            let output = &piece.output[usize::try_from(skipped).unwrap_or(usize::MAX).min(piece.output.len())..];
-            if output.is_empty() {
-                continue;
-            }
-            let at = time_of(piece, now);
-            if at != buffered_at {
-                self.flush(buffered_at);
-                buffered_at = at;
-            }
-            self.buffer.extend_from_slice(output);
-            self.taken += output.len() as u64;
+            self.put(time_of(piece.at.map(|at| (at, piece.is_exact)), now), &piece.output);
         }
-        self.flush(buffered_at);
-        if let Some(log_len) = self.log.settled_len() {
-            self.cursor = Cursor { taken: self.taken, log_len, ..self.cursor };
-            // A disk that is full all the same: a crash would double what comes from here on, and nothing is lost.
-            self.cursor.write(&self.cursor_file).ok();
+        self.settle(None);
+    }
+
+    /// Takes output that came at a time; [`settle`](Self::settle) writes it.
+    pub(super) fn put(&mut self, at: Timestamp, output: &[u8]) {
+        let skipped = self.skip.min(output.len() as u64);
+        self.skip -= skipped;
+        let output = &output[usize::try_from(skipped).unwrap_or(usize::MAX).min(output.len())..];
+        if output.is_empty() {
+            return;
         }
+        if at != self.buffered_at {
+            self.hand_on();
+            self.buffered_at = at;
+        }
+        self.buffer.extend_from_slice(output);
+        self.taken += output.len() as u64;
+    }
+
+    /// Writes what was taken, and notes it if it is all in the log. `offset` says at which byte of the engine's own file the
+    /// output begins that comes next. Blocks.
+    pub(super) fn settle(&mut self, offset: Option<u64>) {
+        self.hand_on();
+        self.log.append_lines();
+        // What is skipped is in the log.
+        let Some(log_len) = self.log.settled_len() else { return };
+        self.cursor = Cursor { taken: self.taken, log_len, ..self.cursor };
+        if let Some(offset) = offset {
+            self.cursor.offset = offset;
+            self.cursor.offset_taken = self.taken.saturating_sub(self.skip);
+        }
+        // A disk that is full all the same: a crash would double what comes from here on, and nothing is lost.
+        self.cursor.write(&self.cursor_file).ok();
     }
 
     /// Takes the newest piece of a log if it is the last for good, was taken before, or was the same at the last look: one
@@ -127,17 +160,19 @@ impl Output {
         self.newest = self.newest.max(second);
     }
 
-    fn flush(&mut self, at: Timestamp) {
+    fn hand_on(&mut self) {
         if !self.buffer.is_empty() {
-            self.log.output_at(at, &self.buffer);
+            self.log.hold(self.buffered_at, &self.buffer);
             self.buffer.clear();
+            self.buffer.shrink_to(KEPT);
         }
     }
 }
 
-fn time_of(piece: &Piece, now: Timestamp) -> Timestamp {
-    match piece.at {
-        Some(at) if piece.is_exact || now.millis_since(at) > LATE_MILLIS => at,
+/// The time of output that the engine received at `at`, if that is exact, and that we see `now`.
+pub(super) fn time_of(at: Option<(Timestamp, bool)>, now: Timestamp) -> Timestamp {
+    match at {
+        Some((at, is_exact)) if is_exact || now.millis_since(at) > LATE_MILLIS => at,
         _ => now,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::WaitContainerOptions;
+use futures::future::{Either, pending, ready, select};
 use futures::{FutureExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use hyper::Method;
@@ -16,6 +17,7 @@ use tracing::warn;
 
 use super::client::{Client, QUICK, Trouble};
 use super::frames::{Frames, Piece};
+use super::kept::Kept;
 use super::last_words::not_executed;
 use super::life::Life;
 use super::output::Output;
@@ -35,8 +37,12 @@ const POLLED_EVERY: Duration = Duration::from_millis(300);
 const POLLED_AT_LEAST_EVERY: Duration = Duration::from_secs(20);
 /// How often Podman looks whether a container has ended.
 const WAITED_BY: &str = "50ms";
-/// Output that is written at once.
+/// Output that is written at once, and how long is waited until there is so much.
 const BATCH: usize = 256 * 1024;
+const GATHERED_FOR: Duration = Duration::from_millis(5);
+/// How long a file is left alone that has nothing new, first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
 /// One life, to be watched.
 pub(super) struct Watched {
@@ -53,6 +59,15 @@ enum Read {
     Complete,
     /// The connection broke, or went silent.
     Broken(String),
+}
+
+/// Where a log is read.
+enum Way {
+    /// It is not known yet whether the engine's own file can be read.
+    Unknown,
+    File(Box<Kept>),
+    /// The engine gives it.
+    Api,
 }
 
 /// How far a log is read.
@@ -114,17 +129,33 @@ pub(super) async fn watch(
     };
     let mut output = Box::new(opened.context("cannot open the log of a run")?);
     let mut delay = FIRST_DELAY;
+    let mut way = if client.endpoint().is_local() { Way::Unknown } else { Way::Api };
     loop {
+        let ended = has_ended(client, &name).shared();
+        if let Way::Unknown = way {
+            let finding = std::pin::pin!(find_file(client, &name, output));
+            // The question for the end is under way meanwhile.
+            (output, way) = match select(finding, ended.clone()).await {
+                Either::Left((found, _)) => found?,
+                Either::Right(((), finding)) => finding.await?,
+            };
+        }
         let read;
-        (output, read) = match client.known_facts().is_some_and(|facts| facts.kind == EngineKind::Podman) {
-            true => poll_log(client, &name, output).await?,
-            false => read_log(client, &name, output, Until::Ended).await?,
+        (output, read) = match &mut way {
+            Way::File(_) => follow_file(output, &mut way, ended).await?,
+            _ if client.known_facts().is_some_and(|facts| facts.kind == EngineKind::Podman) => {
+                poll_log(client, &name, output, ended).await?
+            }
+            _ => read_log(client, &name, output, Until::Ended, ended).await?,
         };
         match (client.look(&name).await, read) {
             (Ok(Seen::Ended(container)), _) => {
                 // Both engines may end a followed log before its last lines.
                 let rest;
-                (output, rest) = read_log(client, &name, output, Until::Last).await?;
+                (output, rest) = match &mut way {
+                    Way::File(_) => follow_file(output, &mut way, ready(())).await?,
+                    _ => read_log(client, &name, output, Until::Last, pending()).await?,
+                };
                 if let Read::Broken(cause) = rest {
                     warn!(container = name, cause, "Cannot read the end of the log of {name}; trying again");
                     pause(&mut delay).await;
@@ -161,12 +192,76 @@ async fn pause(delay: &mut Duration) {
     *delay = (*delay * 2).min(LONGEST_DELAY);
 }
 
+/// Opens the engine's own file of a container, if that can be read here.
+async fn find_file(client: &Client, name: &str, mut output: Box<Output>) -> anyhow::Result<(Box<Output>, Way)> {
+    // An engine that does not answer is asked again.
+    let Ok(found) = client.inspect(name).await else { return Ok((output, Way::Unknown)) };
+    let path = found.and_then(|container| {
+        let kind = container.host_config?.log_config?.typ?;
+        container.log_path.filter(|path| !path.is_empty() && matches!(kind.as_str(), "json-file" | "k8s-file"))
+    });
+    let Some(path) = path else { return Ok((output, Way::Api)) };
+    blocking(move || match Kept::open(Path::new(&path), &mut output) {
+        Ok(kept) => (output, Way::File(Box::new(kept))),
+        Err(_) => (output, Way::Api),
+    })
+    .await
+}
+
+/// Reads the engine's own file until the container has ended, and then to its end.
+async fn follow_file(
+    mut output: Box<Output>,
+    way: &mut Way,
+    ended: impl Future<Output = ()>,
+) -> anyhow::Result<(Box<Output>, Read)> {
+    let mut ended = std::pin::pin!(ended);
+    let mut is_ended = false;
+    let mut pause = FIRST_PAUSE;
+    let mut ticked_at = Instant::now();
+    loop {
+        if ticked_at.elapsed() >= Duration::from_secs(1) {
+            output.tick();
+            ticked_at = Instant::now();
+        }
+        match std::mem::replace(way, Way::Api) {
+            Way::File(mut kept) if is_ended || kept.has_news() => {
+                let read;
+                (output, kept, read) = blocking(move || {
+                    let read = kept.read(&mut output);
+                    (output, kept, read)
+                })
+                .await?;
+                match read {
+                    Ok(is_all) => {
+                        *way = Way::File(kept);
+                        if !is_all {
+                            continue;
+                        }
+                    }
+                    // The engine may know better.
+                    Err(error) => return Ok((output, Read::Broken(format!("the engine's own file: {error}")))),
+                }
+                pause = FIRST_PAUSE;
+            }
+            other => *way = other,
+        }
+        if is_ended {
+            return Ok((output, Read::Complete));
+        }
+        tokio::select! {
+            () = &mut ended => is_ended = true,
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+        }
+    }
+}
+
 /// Reads the engine's log from where `output` stands: to its end now, or with `follow` until the container has ended.
 async fn read_log(
     client: &Client,
     name: &str,
     mut output: Box<Output>,
     until: Until,
+    ended: impl Future<Output = ()>,
 ) -> anyhow::Result<(Box<Output>, Read)> {
     let follow = until == Until::Ended;
     let since = output.read_again();
@@ -179,8 +274,7 @@ async fn read_log(
         Ok(Err(trouble)) => return Ok((output, Read::Broken(trouble.to_string()))),
         Err(_) => return Ok((output, Read::Broken("no answer".to_owned()))),
     };
-    let ended = has_ended(client, name);
-    tokio::pin!(ended);
+    let mut ended = std::pin::pin!(ended);
     let mut is_ended = !follow;
     let mut heard_at = Instant::now();
     let mut second = interval(Duration::from_secs(1));
@@ -220,8 +314,10 @@ async fn read_log(
         };
         heard_at = Instant::now();
         let mut pieces: Vec<Piece> = newest.take().into_iter().collect();
-        let cut =
-            frames.push(&chunk, &mut pieces).and_then(|()| more(&mut body, &mut frames, &mut pieces, chunk.len()));
+        let mut cut = frames.push(&chunk, &mut pieces);
+        if cut.is_ok() {
+            cut = more(&mut body, &mut frames, &mut pieces, chunk.len()).await;
+        }
         if until == Until::Now {
             newest = pieces.pop();
         }
@@ -238,13 +334,17 @@ async fn read_log(
 
 /// Reads the engine's log again and again until the container has ended. Podman mixes up lines of a log that it follows
 /// while much is written; read from where we stand to its end, it is whole.
-async fn poll_log(client: &Client, name: &str, mut output: Box<Output>) -> anyhow::Result<(Box<Output>, Read)> {
-    let ended = has_ended(client, name);
-    tokio::pin!(ended);
+async fn poll_log(
+    client: &Client,
+    name: &str,
+    mut output: Box<Output>,
+    ended: impl Future<Output = ()>,
+) -> anyhow::Result<(Box<Output>, Read)> {
+    let mut ended = std::pin::pin!(ended);
     loop {
         let begin = Instant::now();
         let read;
-        (output, read) = read_log(client, name, output, Until::Now).await?;
+        (output, read) = read_log(client, name, output, Until::Now, pending()).await?;
         output.tick();
         if let Read::Broken(_) = read {
             return Ok((output, read));
@@ -258,11 +358,17 @@ async fn poll_log(client: &Client, name: &str, mut output: Box<Output>) -> anyho
     }
 }
 
-/// Takes what has arrived already, so that floods are written in large pieces.
-fn more(body: &mut Incoming, frames: &mut Frames, pieces: &mut Vec<Piece>, mut taken: usize) -> Result<(), String> {
+/// Takes what follows at once, so that floods are written in large pieces.
+async fn more(
+    body: &mut Incoming,
+    frames: &mut Frames,
+    pieces: &mut Vec<Piece>,
+    mut taken: usize,
+) -> Result<(), String> {
+    let until = Instant::now() + GATHERED_FOR;
     while taken < BATCH {
-        let Some(Some(Ok(frame))) = body.frame().now_or_never() else { break };
-        let chunk = frame.into_data().unwrap_or_default();
+        let Ok(Some(arrived)) = timeout_at(until, body.frame()).await else { break };
+        let chunk = arrived.map_err(|error| error.to_string())?.into_data().unwrap_or_default();
         taken += chunk.len().max(1);
         frames.push(&chunk, pieces)?;
     }

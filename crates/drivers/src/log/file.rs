@@ -55,11 +55,12 @@ impl LogFile {
 
     /// Appends output of a command.
     pub(crate) fn output(&mut self, bytes: &[u8]) {
-        self.output_at(SystemClock.now(), bytes);
+        self.hold(SystemClock.now(), bytes);
+        self.append_lines();
     }
 
-    /// Appends output of a command that came at `now`.
-    pub(crate) fn output_at(&mut self, now: Timestamp, bytes: &[u8]) {
+    /// Takes output of a command that came at `now`; [`append_lines`](Self::append_lines) writes it.
+    pub(crate) fn hold(&mut self, now: Timestamp, bytes: &[u8]) {
         if self.cut {
             return;
         }
@@ -68,7 +69,6 @@ impl LogFile {
             self.watch_disk();
         }
         self.stamper.push(now, bytes, &mut self.lines);
-        self.append_lines();
     }
 
     /// Ends the last line of a command's output.
@@ -147,7 +147,8 @@ impl LogFile {
         }
     }
 
-    fn append_lines(&mut self) {
+    /// Writes what is held and ready.
+    pub(crate) fn append_lines(&mut self) {
         if self.lines.is_empty() {
             return;
         }

@@ -179,11 +179,16 @@ impl Bench {
         format!("playhouse-{}-{}-{}", self.instance, spec.job.id, spec.job.life)
     }
 
-    /// A driver on the same data directory and another address of the engine.
+    /// A driver on the same data directory and another socket of the engine.
     #[cfg(feature = "docker")]
     pub fn through(&self, socket: &Path) -> Arc<dyn Driver> {
-        let address = format!("unix://{}", socket.display());
-        open(&Host::Engine { name: String::new(), address }, self.dir.path(), &self.instance)
+        self.at(&format!("unix://{}", socket.display()))
+    }
+
+    /// A driver on the same data directory and another address of the engine.
+    #[cfg(feature = "docker")]
+    pub fn at(&self, address: &str) -> Arc<dyn Driver> {
+        open(&Host::Engine { name: String::new(), address: address.to_owned() }, self.dir.path(), &self.instance)
     }
 
     /// A driver that puts runs into the engine's bridge, for a server at `server`.

@@ -247,9 +247,9 @@ async fn an_engine_that_goes_away_for_a_while_costs_no_output() {
         drop(between);
         let refused = driver.stop(&spec.job, Stop::Signal).await;
         assert!(refused.unwrap_err().to_string().contains("does not answer"), "{:?}", bench.host);
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        let _between = Between::new(&socket, &bench.host);
+        // Its own file of the log is still there.
         until("it is read on", || log(&spec.log).contains("line 399\n")).await;
+        let _between = Between::new(&socket, &bench.host);
         driver.stop(&spec.job, Stop::Signal).await.unwrap();
         let exit = soon(driver.wait(&spec.job)).await.unwrap();
 

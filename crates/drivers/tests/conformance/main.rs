@@ -18,6 +18,8 @@ mod lives;
 mod logs;
 #[cfg(feature = "docker")]
 mod registry;
+#[cfg(feature = "docker")]
+mod remote;
 #[path = "../common/scripts.rs"]
 mod scripts;
 #[path = "../common/waiting.rs"]
