@@ -1,6 +1,6 @@
 //! Watching a container until it has ended and all of its output is in the log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use playhouse_drivers::{Driver, ExitCause, RunSpec, Stop};
 
-use crate::bench::{Bench, Host, engines, log, soon, until};
+use crate::bench::{Bench, Host, engines};
+use crate::waiting::{log, soon, until};
 
 /// Carries connections on to an engine until the test ends.
 struct Forward {

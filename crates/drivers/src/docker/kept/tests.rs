@@ -41,7 +41,7 @@ impl Bench {
     fn new() -> Self {
         let bench = Self { dir: tempfile::tempdir().unwrap(), secrets: Vec::new() };
         let life = bench.life();
-        life.begin(&bench.dir.path().join("log"), 0).unwrap();
+        life.note_begun(&bench.dir.path().join("log"), 0).unwrap();
         std::fs::write(bench.file(), "").unwrap();
         bench
     }
