@@ -87,8 +87,8 @@ fn unit() -> anyhow::Result<()> {
 
 /// Builds the binary and lets the official clients loose on it: those in JavaScript, and beside them the others.
 fn clients(newest: bool) -> anyhow::Result<()> {
-    // As the tests do, or else dependencies are compiled anew with other features.
-    run(cargo(["build", "--workspace", "--bin", "playhouse"]))?;
+    // As the tests in Rust build it, or else dependencies are compiled anew with other features.
+    run(cargo(["test", "--workspace", "--no-run", "--test", "it"]))?;
     let binary = root().join("target/debug/playhouse");
     let (others, javascript) = std::thread::scope(|scope| {
         let others = scope.spawn(|| python(newest, &binary).and_then(|()| rust(&binary)));
