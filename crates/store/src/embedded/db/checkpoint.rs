@@ -69,31 +69,33 @@ impl Checkpointer {
             self.checkpoint(writer);
             let pages = self.log_pages.load(Ordering::Relaxed);
             if pages > self.wait_above.load(Ordering::Relaxed) {
-                let next = if self.start_log_over(writer) { STRETCH * self.max_pages } else { pages + self.max_pages };
+                // The next commit begins the log anew then.
+                let is_moved = self.move_whole(writer, "PRAGMA wal_checkpoint(RESTART)", PATIENCE);
+                let next = if is_moved { STRETCH * self.max_pages } else { pages + self.max_pages };
                 self.wait_above.store(next, Ordering::Relaxed);
             }
         }
     }
 
-    /// Moves all of the log into the database and has the next commit begin it anew; waits for readers that are in the way.
-    fn start_log_over(&self, writer: &Connection) -> bool {
-        let start_over = || {
-            writer.busy_timeout(PATIENCE)?;
-            let busy = writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
-            writer.busy_timeout(BUSY_TIMEOUT)?;
-            busy
+    /// Moves all of the log into the database in one of SQLite's ways; false if readers are still in the way after `patience`.
+    fn move_whole(&self, connection: &Connection, checkpoint: &'static str, patience: Duration) -> bool {
+        let move_log = || {
+            connection.busy_timeout(patience)?;
+            let is_busy = connection.query_row(checkpoint, [], |row| row.get::<_, bool>(0));
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            is_busy
         };
-        match start_over() {
-            Ok(0) => {
-                self.log_pages.store(0, Ordering::Relaxed);
-                true
-            }
-            Ok(_) => false,
+        let is_moved = match move_log() {
+            Ok(is_busy) => !is_busy,
             Err(error) => {
-                debug!(%error, "Cannot start the write-ahead log over now");
+                debug!(%error, "Cannot move all of the write-ahead log now");
                 false
             }
+        };
+        if is_moved {
+            self.log_pages.store(0, Ordering::Relaxed);
         }
+        is_moved
     }
 
     /// Makes checkpoints until it is stopped.
@@ -130,16 +132,7 @@ impl Checkpointer {
 
     /// Moves the log into the database and gives its bytes back to the disk, if no reader is in the way.
     pub(super) fn empty_log(&self, connection: &Connection) {
-        let empty = || {
-            connection.busy_timeout(Duration::ZERO)?;
-            let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            emptied
-        };
-        match empty() {
-            Ok(()) => self.log_pages.store(0, Ordering::Relaxed),
-            Err(error) => debug!(%error, "Cannot empty the write-ahead log now"),
-        }
+        self.move_whole(connection, "PRAGMA wal_checkpoint(TRUNCATE)", Duration::ZERO);
     }
 
     fn checkpoint(&self, connection: &Connection) {
