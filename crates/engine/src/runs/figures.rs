@@ -7,8 +7,7 @@ use model::{Run, RunStats, RunSummary, RunUsage, Timestamp};
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run stay far below 2^53")]
 pub fn figures_at(run: &Run, now: Timestamp) -> (RunStats, RunUsage) {
     let (mut stats, mut usage) = (run.stats.clone(), run.usage);
-    if let Some(since) = run.running_since {
-        let millis = u64::try_from(now.millis_since(since)).unwrap_or_default();
+    if let Some(millis) = millis_of_stretch(run.running_since, now) {
         stats.duration_millis += millis;
         stats.run_time_secs = stats.duration_millis as f64 / 1000.0;
         stats.compute_units += compute_units(run.options.memory_mbytes, millis);
@@ -20,11 +19,14 @@ pub fn figures_at(run: &Run, now: Timestamp) -> (RunStats, RunUsage) {
 /// What a run has used as it stands at `now`, as [`figures_at`] says it.
 pub fn usage_at(run: &RunSummary, now: Timestamp) -> RunUsage {
     let mut usage = run.usage;
-    if let Some(since) = run.running_since {
-        let millis = u64::try_from(now.millis_since(since)).unwrap_or_default();
+    if let Some(millis) = millis_of_stretch(run.running_since, now) {
         usage.actor_compute_units += compute_units(run.options.memory_mbytes, millis);
     }
     usage
+}
+
+fn millis_of_stretch(running_since: Option<Timestamp>, now: Timestamp) -> Option<u64> {
+    running_since.map(|since| u64::try_from(now.millis_since(since)).unwrap_or_default())
 }
 
 /// Gigabyte-hours, by the second begun (`RUN-9`).

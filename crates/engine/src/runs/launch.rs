@@ -208,11 +208,15 @@ impl Engine {
         Ok(asked)
     }
 
+    /// What every run has to hide, whatever its build and input are.
+    fn own_secrets(&self, run: &Run) -> [String; 2] {
+        [self.inner.keys.run_token(&run.id), self.inner.keys.input_passphrase(&run.id)]
+    }
+
     /// What must not be seen in the run's log, which is readable by whoever has the run's id.
     async fn secrets_of(&self, run: &Run, build: &Build) -> Result<Vec<String>, String> {
         let (_, mut secrets) = self.open_variables(&build.env_vars)?;
-        secrets.push(self.inner.keys.run_token(&run.id));
-        secrets.push(self.inner.keys.input_passphrase(&run.id));
+        secrets.extend(self.own_secrets(run));
         let input = self.secret_input(run, build).await;
         secrets.extend(input.map_err(|error| format!("the store failed: {error}"))?);
         Ok(secrets)
@@ -224,9 +228,7 @@ impl Engine {
         let secrets = loop {
             let build = match self.inner.store.builds.get(&run.build_id).await {
                 // With the build its variables are gone; these are what is left to hide.
-                Ok(None) => {
-                    break vec![self.inner.keys.run_token(&run.id), self.inner.keys.input_passphrase(&run.id)];
-                }
+                Ok(None) => break self.own_secrets(run).to_vec(),
                 Ok(Some(build)) => self.secrets_of(run, &build).await,
                 Err(error) => Err(error.to_string()),
             };
