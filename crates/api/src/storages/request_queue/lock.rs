@@ -3,11 +3,12 @@
 use axum::extract::State;
 use model::Timestamp;
 use serde::Serialize;
+use store::{Noun, StoreError};
 
 use super::client::{Client, Placing, request_id};
 use super::head::LockFor;
 use crate::app::App;
-use crate::error::Answer;
+use crate::error::{Answer, ApiError};
 use crate::extract::{PathParams, Query, RequestQueue, Writable};
 use crate::wire;
 
@@ -28,7 +29,6 @@ pub(super) async fn prolong(
     let locker = queue.locker(placing.client.key);
     let queues = &app.store().queues;
     let lock_expires_at = queues.prolong(&queue.storage.id, &id, lock.millis, placing.forefront, &locker).await?;
-    app.reclaims().forget(queue.storage.id, id, &locker);
     queue.meter(&app, |usage| usage.request_queue_writes += 1);
     Ok(wire::ok(&Locked { lock_expires_at }))
 }
@@ -43,10 +43,12 @@ pub(super) async fn release(
     let locker = queue.locker(placing.client.key);
     let queues = &app.store().queues;
     if app.reclaims().take(queue.storage.id, id, &locker, app.now()) {
-        let holder = queues.get(&queue.storage.id, &id).await?.and_then(|request| request.lock_by);
-        if holder.is_some() && holder == locker.client_key {
-            return Ok(wire::no_content());
+        // The update has released what this deletion means. Nothing is written, lest a lock taken at this moment be lost.
+        let found = queues.get(&queue.storage.id, &id).await?.ok_or_else(|| ApiError::not_found(Noun::Request))?;
+        if found.lock_by.is_some() && found.lock_by != locker.client_key {
+            return Err(StoreError::HandledOrLocked.into());
         }
+        return Ok(wire::no_content());
     }
     queues.release(&queue.storage.id, &id, placing.forefront, &locker).await?;
     Ok(wire::no_content())

@@ -1,8 +1,9 @@
 //! The second half of a reclaim.
 //!
 //! Crawlee gives a request back in two calls: it updates the request, which releases the lock (`Q28`), and then deletes the
-//! lock (`C5`). Between the two, its own next look at the head may lock the same request anew. The deletion must not take
-//! that lock away: the request would be given out once more, while it is being worked on.
+//! lock (`C5`). Between the two, its own next look at the head may lock the same request anew, and even prolong that lock,
+//! since answers overtake each other. The deletion must not take that lock away: the request would be given out once more,
+//! while it is being worked on.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,8 +11,8 @@ use std::sync::Mutex;
 use model::{RequestId, StorageId, Timestamp};
 use store::Locker;
 
-/// How long the deletion of the lock may take to follow the update, in milliseconds.
-const GRACE: i64 = 1000;
+/// How long the deletion of the lock may take to follow the update, in milliseconds: a busy crawler is late now and then.
+const GRACE: i64 = 5000;
 /// From so many on, those that are over are cleared away.
 const MANY: usize = 1024;
 /// No more than this are remembered.
@@ -29,7 +30,7 @@ pub(crate) struct Reclaims {
 }
 
 impl Reclaims {
-    /// Notes that an update of `by` has released its lock.
+    /// Notes that `by` gave a request back by an update, which has released its lock.
     pub(super) fn note(&self, queue: StorageId, request: RequestId, by: &Locker, now: Timestamp) {
         let Some(key) = key(queue, request, by) else { return };
         self.with(|reclaims| {
@@ -46,13 +47,6 @@ impl Reclaims {
     pub(super) fn take(&self, queue: StorageId, request: RequestId, by: &Locker, now: Timestamp) -> bool {
         let updated_at = key(queue, request, by).and_then(|key| self.with(|reclaims| reclaims.remove(&key)));
         updated_at.is_some_and(|at| is_recent(at, now))
-    }
-
-    /// Notes that `by` knows of its new lock, and means that one from now on.
-    pub(super) fn forget(&self, queue: StorageId, request: RequestId, by: &Locker) {
-        if let Some(key) = key(queue, request, by) {
-            self.with(|reclaims| reclaims.remove(&key));
-        }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut HashMap<Key, Timestamp>) -> T) -> T {

@@ -57,10 +57,10 @@ pub(super) async fn update(
     if path.get("requestId") != request.id.as_str() {
         return Err(request::id_mismatch());
     }
-    let unique_key = request.unique_key.clone();
+    let (unique_key, is_given_back) = (request.unique_key.clone(), request.handled_at.is_none());
     let locker = queue.locker(placing.client.key);
     let updated = app.store().queues.update(&queue.storage.id, request, placing.forefront, &locker).await?;
-    if updated.released_lock {
+    if updated.released_lock && is_given_back {
         app.reclaims().note(queue.storage.id, updated.request.id, &locker, app.now());
     }
     queue.meter(&app, |usage| usage.request_queue_writes += 1);
