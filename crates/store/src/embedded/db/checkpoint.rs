@@ -1,10 +1,13 @@
 //! Moves the write-ahead log into the database, beside the writer.
 
+use std::ffi::c_int;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 use tracing::{debug, warn};
 
@@ -12,7 +15,8 @@ use super::BUSY_TIMEOUT;
 
 /// Time between checkpoints while there are writes.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Pages in the log above which the writer makes a checkpoint itself: only then does the log start over under constant load.
+/// Pages in the log above which the writer makes a checkpoint itself. Only then does the log start over under constant load: one
+/// that is made beside the writer ends behind what was committed meanwhile.
 pub(super) const MAX_LOG_PAGES: i64 = 64 * 1024 * 1024 / 4096;
 /// At so many times that, the writer waits for readers: as long as there is always one that began before the last commit, the log
 /// is never moved whole, and does not start over.
@@ -26,8 +30,8 @@ pub(super) struct Checkpointer {
     connection: Mutex<Connection>,
     state: Mutex<State>,
     changed: Condvar,
-    /// Pages in the log at the last checkpoint.
-    log_pages: AtomicI64,
+    /// Pages in the log after the last commit.
+    log_pages: Arc<AtomicI64>,
     /// Pages above which the writer makes checkpoints,
     max_pages: i64,
     /// and above which it waits for readers next.
@@ -51,10 +55,19 @@ impl Checkpointer {
             connection: Mutex::new(connection),
             state: Mutex::default(),
             changed: Condvar::new(),
-            log_pages: AtomicI64::new(0),
+            log_pages: Arc::default(),
             max_pages,
             wait_above: AtomicI64::new(STRETCH * max_pages),
         })
+    }
+
+    /// Has the writer's connection tell how long the log is.
+    pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
+        let log_pages = self.log_pages.clone();
+        writer.wal_hook(Some(move |_: &mut Wal, pages: c_int| {
+            log_pages.store(pages.into(), Ordering::Relaxed);
+            Ok(())
+        }))
     }
 
     /// Hears from the writer that something was committed.
@@ -63,39 +76,32 @@ impl Checkpointer {
         if !was_dirty {
             self.changed.notify_one();
         }
-        if self.log_pages.load(Ordering::Relaxed) > self.max_pages {
-            // Two at a time are refused, and who writes faster than the log can be moved has to wait for it.
-            let _turn = self.connection.lock();
-            self.checkpoint(writer);
-            let pages = self.log_pages.load(Ordering::Relaxed);
-            if pages > self.wait_above.load(Ordering::Relaxed) {
-                // The next commit begins the log anew then.
-                let is_moved = self.move_whole(writer, "PRAGMA wal_checkpoint(RESTART)", PATIENCE);
-                let next = if is_moved { STRETCH * self.max_pages } else { pages + self.max_pages };
-                self.wait_above.store(next, Ordering::Relaxed);
-            }
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages <= self.max_pages {
+            self.wait_above.store(STRETCH * self.max_pages, Ordering::Relaxed);
+            return;
+        }
+        // Two at a time are refused, and who writes faster than the log can be moved has to wait for it.
+        let _turn = self.connection.lock();
+        // What is moved whole is written over by the next commit, if no reader needs it any more.
+        self.checkpoint(writer);
+        if pages > self.wait_above.load(Ordering::Relaxed) {
+            self.move_whole(writer, "PRAGMA wal_checkpoint(RESTART)", PATIENCE);
+            self.wait_above.store(pages + self.max_pages, Ordering::Relaxed);
         }
     }
 
-    /// Moves all of the log into the database in one of SQLite's ways; false if readers are still in the way after `patience`.
-    fn move_whole(&self, connection: &Connection, checkpoint: &'static str, patience: Duration) -> bool {
+    /// Moves all of the log into the database in one of SQLite's ways, unless readers are still in the way after `patience`.
+    fn move_whole(&self, connection: &Connection, checkpoint: &'static str, patience: Duration) {
         let move_log = || {
             connection.busy_timeout(patience)?;
-            let is_busy = connection.query_row(checkpoint, [], |row| row.get::<_, bool>(0));
+            let moved = connection.query_row(checkpoint, [], |_| Ok(()));
             connection.busy_timeout(BUSY_TIMEOUT)?;
-            is_busy
+            moved
         };
-        let is_moved = match move_log() {
-            Ok(is_busy) => !is_busy,
-            Err(error) => {
-                debug!(%error, "Cannot move all of the write-ahead log now");
-                false
-            }
-        };
-        if is_moved {
-            self.log_pages.store(0, Ordering::Relaxed);
+        if let Err(error) = move_log() {
+            debug!(%error, "Cannot move all of the write-ahead log now");
         }
-        is_moved
     }
 
     /// Makes checkpoints until it is stopped.
@@ -135,15 +141,10 @@ impl Checkpointer {
         self.move_whole(connection, "PRAGMA wal_checkpoint(TRUNCATE)", Duration::ZERO);
     }
 
+    /// Moves as much of the log as no reader is in the way of.
     fn checkpoint(&self, connection: &Connection) {
-        match connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-        {
-            // Refused, which says nothing about the log.
-            Ok((..0, _)) => {}
-            // A log that is moved whole starts over with the next commit.
-            Ok((pages, moved)) => self.log_pages.store(if pages == moved { 0 } else { pages }, Ordering::Relaxed),
-            Err(error) => warn!(%error, "Cannot make a checkpoint; trying again after the next commit"),
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            warn!(%error, "Cannot make a checkpoint; trying again after the next commit");
         }
     }
 }

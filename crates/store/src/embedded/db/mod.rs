@@ -72,8 +72,9 @@ impl Db {
     fn open_with(file: &Path, clock: SharedClock, max_log_pages: i64) -> anyhow::Result<Self> {
         // First of all: on a full disk nothing can be opened before the reserve is given up.
         let room = Arc::new(Room::open(file));
-        let connection = open_writer(file)?;
+        let mut connection = open_writer(file)?;
         let checkpointer = Arc::new(Checkpointer::open(file, max_log_pages)?);
+        checkpointer.watch(&mut connection)?;
         let queue = Arc::new(Queue::default());
         let beside = Beside { checkpointer: checkpointer.clone(), room: room.clone() };
         let mut writer = Writer::new(connection, clock.clone(), Some(beside));

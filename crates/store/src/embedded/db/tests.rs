@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
+use futures::{StreamExt as _, stream};
 use model::Timestamp;
 
 use super::{Counter, Db, Sql as _};
@@ -309,4 +310,24 @@ async fn the_log_starts_over_though_somebody_always_reads() {
         reader.join().unwrap();
     }
     assert!(longest < written / 2, "{longest} bytes of log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_starts_over_though_the_writer_never_rests() {
+    const MAX_PAGES: i64 = 256;
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open_with(&dir.path().join("db.sqlite"), Arc::new(StoppedClock::default()), MAX_PAGES).unwrap();
+    insert(&db, "a").await.unwrap();
+
+    // Whenever one is answered, others wait already.
+    let write = |number: usize| {
+        let doc = number.to_string().repeat(20_000);
+        let (db, size) = (&db, doc.len() as u64);
+        async move { db.write(move |tx| tx.run("UPDATE storage SET doc = ?1", [doc]).map(|_| size)).await.unwrap() }
+    };
+    let written: u64 =
+        stream::iter(10_000..10_300).map(write).buffer_unordered(4).fold(0, async |sum, size| sum + size).await;
+
+    let log = std::fs::metadata(dir.path().join("db.sqlite-wal")).unwrap().len();
+    assert!(log < written / 4, "{log} bytes of log for {written} bytes");
 }
