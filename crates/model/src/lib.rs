@@ -12,6 +12,7 @@ mod names;
 mod origin;
 mod page;
 pub mod signature;
+mod sparse;
 mod text;
 mod time;
 

@@ -23,6 +23,8 @@ pub const MAX_GRANTED_STORAGES: usize = 1000;
 pub const TOKEN_GRACE_SECS: i64 = 60;
 
 /// One run of an Actor.
+///
+/// Lists read a thousand of them at once, so what a run does not have is not written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
@@ -33,42 +35,43 @@ pub struct Run {
     /// Who started it (`RUN-12`).
     pub user_id: UserId,
     /// The task it was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<TaskId>,
     /// The build that is run.
     pub build_id: BuildId,
     /// Its number.
     pub build_number: String,
     /// Tags of the build when the run started (`START-10`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub build_tags: Vec<String>,
     /// Status.
     pub status: JobStatus,
     /// Message of the Actor, or of the server at the end (`RUN-6`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
     /// Whether the Actor marked its message as the last.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_status_message_terminal: Option<bool>,
     /// When it was asked for (`RUN-3`).
     pub started_at: Timestamp,
     /// When it ended (`RUN-4`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// Exit code of its last life (`RUN-5`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// Why it ended, named; ours, beside the contract.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_cause: Option<EndCause>,
     /// Who asked, and from where.
     pub meta: JobMeta,
     /// Its options.
     pub options: RunOptions,
     /// How it goes.
-    #[serde(default)]
+    #[serde(default, serialize_with = "crate::sparse::without_zeros")]
     pub stats: RunStats,
     /// What it used so far.
-    #[serde(default)]
+    #[serde(default, serialize_with = "crate::sparse::without_zeros")]
     pub usage: RunUsage,
     /// Access level (`RUN-15`).
     #[serde(default)]
@@ -89,24 +92,24 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_by: Option<StartedBy>,
     /// Who aborted it, in words for the status message.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted_by: Option<String>,
     /// Groups calls that belong together (`HTTP-25`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow_key: Option<String>,
     /// Secret part of the address of its web server (`RUN-13`).
     pub container_secret: String,
     /// Port of its web server, chosen when a life is launched.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_port: Option<u16>,
     /// The Actors it was before (`RUN-16`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metamorphs: Vec<Metamorph>,
     /// Prices when it started (`CHG-1`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pricing_info: Option<PricingInfo>,
     /// Events charged so far (`CHG-8`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub charged_event_counts: BTreeMap<String, u64>,
     /// Whether it runs its build alone, whatever folder its Actor is developed in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -121,13 +124,13 @@ pub struct Run {
     #[serde(default)]
     pub started_life: u32,
     /// When it was restarted after failures, as far as that still counts (`START-24`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent_restarts: Vec<Timestamp>,
     /// When it is to be stopped: when its time is up, or while it is aborted, when its grace is over; none without a timeout.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     /// When the current stretch of running began: at the start or the last resurrection (`RUN-9`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<Timestamp>,
 }
 
@@ -217,7 +220,7 @@ pub struct RunStorages {
     /// Default request queue.
     pub request_queue: StorageId,
     /// Further datasets by alias, as actor.json declares them (`RUN-14`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aliased_datasets: BTreeMap<String, StorageId>,
 }
 
