@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 use super::blocks::{ALWAYS, List};
 use super::core::{Core, Kept};
 use super::db::{Counter, Sql as _, WriteTx};
-use super::doc::column;
+use super::doc;
 use crate::{NewStorage, Noun, Reads, StorageChange, StorageFilter, StorageStore, StoreError};
 
 /// Milliseconds for which a time of access stands (`S27`).
@@ -107,7 +107,7 @@ impl StorageStore for Storages {
                 }
                 tx.run(
                     "UPDATE storage SET name = ?2, doc = ?3 WHERE k = ?1",
-                    params![kept.k, storage.name.as_deref().map(fold), doc(&storage)?],
+                    params![kept.k, storage.name.as_deref().map(fold), doc::write(&storage)?],
                 )?;
                 if part(&storage) != part(&kept.storage) {
                     count(tx, &kept.storage, -1)?;
@@ -178,7 +178,7 @@ impl StorageStore for Storages {
                 [run.as_str()],
                 |row| row.get::<_, String>(0),
             )?;
-            docs.iter().map(|doc| parse(doc).map(Arc::new)).collect()
+            docs.iter().map(|text| doc::read(text).map(Arc::new)).collect()
         })
     }
 }
@@ -202,7 +202,7 @@ pub(super) fn insert(core: &Arc<Core>, tx: &mut WriteTx<'_>, storage: Arc<Storag
             storage.name.as_deref().map(fold),
             storage.created_at.as_millis(),
             storage.lives_with.as_ref().map(|run| run.as_str()),
-            doc(&storage)?,
+            doc::write(&storage)?,
         ],
     )?;
     let k = tx.last_insert_rowid();
@@ -235,7 +235,7 @@ pub(super) fn delete_of_run(core: &Arc<Core>, tx: &mut WriteTx<'_>, run: &RunId)
         match read(tx, &id)? {
             Some(kept) if kept.storage.name.is_some() => {
                 let freed = Arc::new(Storage { lives_with: None, ..(*kept.storage).clone() });
-                tx.run("UPDATE storage SET lives_with = NULL, doc = ?2 WHERE k = ?1", params![k, doc(&freed)?])?;
+                tx.run("UPDATE storage SET lives_with = NULL, doc = ?2 WHERE k = ?1", params![k, doc::write(&freed)?])?;
                 cache_after_commit(core, tx, k, freed);
             }
             _ => delete(core, tx, k, id)?,
@@ -285,7 +285,7 @@ pub(super) fn read(connection: &Connection, id: &StorageId) -> Result<Option<Kep
             Ok((row.get(0)?, row.get::<_, String>(1)?))
         })?;
     let Some((k, doc)) = row else { return Ok(None) };
-    Ok(Some(Kept { k, storage: Arc::new(parse(&doc)?) }))
+    Ok(Some(Kept { k, storage: Arc::new(doc::read(&doc)?) }))
 }
 
 fn find_id(
@@ -332,20 +332,12 @@ fn list(
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
     let bounds = params![user, kind, limit, offset, time.start(), time.end()];
     let rows = connection
-        .all(PAGE[unnamed][usize::from(page.desc)], bounds, |row| Ok((row.get::<_, i64>(0)?, column(row, 1)?)))?;
+        .all(PAGE[unnamed][usize::from(page.desc)], bounds, |row| Ok((row.get::<_, i64>(0)?, doc::column(row, 1)?)))?;
     let items = rows.into_iter().map(|(k, storage)| {
         let counters = Counter::load(connection, k)?.shown();
         Ok((Arc::new(storage?), counters))
     });
     Ok(Listed { total, items: items.collect::<Result<_, StoreError>>()? })
-}
-
-fn doc(storage: &Storage) -> Result<String, StoreError> {
-    Ok(serde_json::to_string(storage).map_err(anyhow::Error::from)?)
-}
-
-fn parse(doc: &str) -> Result<Storage, StoreError> {
-    Ok(serde_json::from_str(doc).map_err(anyhow::Error::from)?)
 }
 
 /// Reads that are noted and not written yet.
