@@ -112,7 +112,7 @@ fn javascript(newest: bool, binary: &Path) -> anyhow::Result<()> {
     run(&mut install)?;
 
     let mut node = Command::new("node");
-    node.current_dir(&directory).args(["--test", "--test-concurrency=1"]).env("PLAYHOUSE_BIN", binary);
+    node.current_dir(&directory).args(["--test", "--test-concurrency=2"]).env("PLAYHOUSE_BIN", binary);
     // Given a directory, some versions of Node take every file in it for a test.
     let tests = [
         "storages",

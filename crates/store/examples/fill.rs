@@ -1,22 +1,24 @@
 //! Fills a data directory for measurements, straight through the store:
 //! `cargo run --release -p playhouse-store --example fill DIRECTORY USER_ID ACTORS RUNS`.
 //!
-//! The Actors are the user's and public, the runs have ended, and nothing else than what a list shows is made of them, but for
-//! some datasets. A hundred thousand schedules come on top.
+//! The Actors are the user's and public, each with a build, a task and a webhook; the runs have ended, and nothing else than what
+//! a list shows is made of them, but for some datasets. A hundred thousand schedules come on top.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::{StreamExt as _, stream};
 use model::schedule::Schedule;
-use model::{Actor, ActorId, Clock as _, JobStatus, Storage, StorageKind, SystemClock, Timestamp, UserId};
-use playhouse_store::Store;
+use model::{
+    Actor, ActorId, Clock as _, JobStatus, Run, Storage, StorageKind, SystemClock, Task, Timestamp, UserId, Webhook,
+};
 use playhouse_store::conformance::fixtures::{ForeseeableRandom, fresh, storage};
-use playhouse_store::conformance::jobs::run_of;
+use playhouse_store::conformance::jobs::{build, run_of, source};
 use playhouse_store::embedded::{EmbeddedOptions, EmbeddedStore};
 
-/// How many makers work at once: what waits together is committed together.
-const MAKERS: usize = 512;
+/// How many are made at once: what waits together is committed together.
+const AT_ONCE: usize = 512;
 /// Runs start a second apart, up to now.
 const MILLIS_BETWEEN: i64 = 1000;
 /// Of so many runs one has a dataset.
@@ -33,101 +35,108 @@ async fn main() {
         EmbeddedOptions { clock: Arc::new(SystemClock), random: Arc::new(ForeseeableRandom::default()), inline: false };
     let store = EmbeddedStore::open(&PathBuf::from(directory), options).await.expect("a store");
 
-    let started = Instant::now();
-    let made = make_actors(&store, user, actors).await;
-    println!("{actors} Actors made in {:.1} s", started.elapsed().as_secs_f64());
-    let started = Instant::now();
-    make_runs(&store, user, made, runs).await;
-    println!("{runs} runs made in {:.1} s", started.elapsed().as_secs_f64());
-    let started = Instant::now();
-    make_schedules(&store, user, SCHEDULES).await;
-    println!("{SCHEDULES} schedules made in {:.1} s", started.elapsed().as_secs_f64());
-}
-
-async fn make_actors(store: &Store, user: UserId, count: usize) -> Arc<Vec<ActorId>> {
+    let store = &store;
+    let ids: Arc<Vec<ActorId>> = Arc::new((0..actors).map(|_| fresh()).collect());
     let now = SystemClock.now();
-    let ids: Vec<ActorId> = (0..count).map(|_| fresh()).collect();
-    let makers = (0..MAKERS).map(|maker| {
-        let (store, ids) = (store.clone(), ids.clone());
-        tokio::spawn(async move {
-            for number in (maker..count).step_by(MAKERS) {
-                let at = now.plus_millis(number as i64 - count as i64);
-                let mut actor = Actor::new(ids[number], user, &format!("filled-{number}"), at);
-                actor.title = Some(format!("Crawler number {number}"));
-                actor.is_public = true;
-                store.actors.create(actor, vec![]).await.expect("an Actor");
-            }
-        })
-    });
-    for maker in makers.collect::<Vec<_>>() {
-        maker.await.expect("a maker");
-    }
-    Arc::new(ids)
-}
+    let id_of = |number: usize| ids[number % ids.len()];
 
-async fn make_runs(store: &Store, user: UserId, actors: Arc<Vec<ActorId>>, count: usize) {
-    let first = SystemClock.now().plus_millis(-(count as i64) * MILLIS_BETWEEN);
-    let makers = (0..MAKERS).map(|maker| {
-        let (store, actors) = (store.clone(), actors.clone());
-        tokio::spawn(async move {
-            for number in (maker..count).step_by(MAKERS) {
-                let (mut run, _) = run_of(user, actors[number % actors.len()], 0);
-                run.started_at = after(first, number);
-                run.finished_at = Some(after(first, number + 30));
-                run.status = if number % 20 == 0 { JobStatus::Failed } else { JobStatus::Succeeded };
-                run.exit_code = Some(i32::from(number % 20 == 0));
-                let mut storages = Vec::new();
-                if number % RUNS_PER_DATASET == 0 {
-                    storages.push(Storage {
-                        id: run.storages.dataset,
-                        user_id: user,
-                        created_at: run.started_at,
-                        lives_with: Some(run.id),
-                        ..storage(StorageKind::Dataset, None)
-                    });
-                }
-                store.runs.create(run, storages, None).await.expect("a run");
-            }
-        })
-    });
-    for maker in makers.collect::<Vec<_>>() {
-        maker.await.expect("a maker");
-    }
-}
-
-/// All of them are due at some time of tomorrow's night.
-async fn make_schedules(store: &Store, user: UserId, count: usize) {
-    let now = SystemClock.now();
-    let makers = (0..MAKERS).map(|maker| {
+    all("Actors", actors, |number| {
+        let at = now.plus_millis(number as i64 - actors as i64);
+        let mut actor = Actor::new(id_of(number), user, &format!("filled-{number}"), at);
+        actor.title = Some(format!("Crawler number {number}"));
+        actor.is_public = true;
         let store = store.clone();
-        tokio::spawn(async move {
-            for number in (maker..count).step_by(MAKERS) {
-                let schedule = Schedule {
-                    id: fresh(),
-                    user_id: user,
-                    name: format!("filled-{number}"),
-                    title: None,
-                    description: None,
-                    is_enabled: true,
-                    is_exclusive: true,
-                    cron_expression: "0 3 * * *".to_owned(),
-                    timezone: "UTC".to_owned(),
-                    notify_by_email: false,
-                    actions: vec![],
-                    token_id: None,
-                    created_at: now,
-                    modified_at: now,
-                };
-                let due = now.plus_secs(86_400 + number as i64 % 3600);
-                store.schedules.create(schedule, Some(due)).await.expect("a schedule");
-            }
-        })
-    });
-    for maker in makers.collect::<Vec<_>>() {
-        maker.await.expect("a maker");
-    }
+        async move { drop(store.actors.create(actor, vec![]).await.expect("an Actor")) }
+    })
+    .await;
+    all("builds", actors, |number| {
+        let (store, actor) = (store.clone(), id_of(number));
+        let make = move |number| build(actor, &format!("0.1.{number}"), 0);
+        async move { drop(store.builds.create(&actor, "0.1", source("x"), Box::new(make)).await.expect("a build")) }
+    })
+    .await;
+    all("tasks", actors, |number| {
+        let task = Task::new(fresh(), user, id_of(number), &format!("filled-{number}"), now);
+        let store = store.clone();
+        async move { drop(store.tasks.create(task).await.expect("a task")) }
+    })
+    .await;
+    all("webhooks", actors, |number| {
+        let webhook = webhook(user, id_of(number), now);
+        let store = store.clone();
+        async move { drop(store.webhooks.create(webhook).await.expect("a webhook")) }
+    })
+    .await;
+    let first = now.plus_millis(-(runs as i64) * MILLIS_BETWEEN);
+    all("runs", runs, |number| {
+        let (run, storages) = ended_run(user, id_of(number), first, number);
+        let store = store.clone();
+        async move { drop(store.runs.create(run, storages, None).await.expect("a run")) }
+    })
+    .await;
+    all("schedules", SCHEDULES, |number| {
+        let schedule = schedule(user, now, number);
+        // All of them are due at some time of tomorrow's night.
+        let due = now.plus_secs(86_400 + number as i64 % 3600);
+        let store = store.clone();
+        async move { drop(store.schedules.create(schedule, Some(due)).await.expect("a schedule")) }
+    })
+    .await;
 }
 
-fn after(first: Timestamp, number: usize) -> Timestamp {
-    first.plus_millis(number as i64 * MILLIS_BETWEEN)
+/// Makes so many, some of them at once.
+async fn all<F: Future<Output = ()>>(what: &str, count: usize, make: impl FnMut(usize) -> F) {
+    let started = Instant::now();
+    stream::iter(0..count).map(make).buffer_unordered(AT_ONCE).collect::<()>().await;
+    println!("{count} {what} made in {:.1} s", started.elapsed().as_secs_f64());
+}
+
+fn webhook(user: UserId, actor: ActorId, now: Timestamp) -> Webhook {
+    serde_json::from_value(serde_json::json!({
+        "id": fresh::<model::kind::Webhook>(),
+        "userId": user,
+        "createdAt": now,
+        "modifiedAt": now,
+        "isAdHoc": false,
+        "condition": { "actorId": actor },
+        "settings": { "eventTypes": ["ACTOR.RUN.FAILED"], "requestUrl": "https://example.com/failed" },
+    }))
+    .expect("a webhook")
+}
+
+/// A run that has ended, and its dataset, if it has one.
+fn ended_run(user: UserId, actor: ActorId, first: Timestamp, number: usize) -> (Run, Vec<Storage>) {
+    let (mut run, _) = run_of(user, actor, 0);
+    let failed = number.is_multiple_of(20);
+    run.started_at = first.plus_millis(number as i64 * MILLIS_BETWEEN);
+    run.finished_at = Some(run.started_at.plus_secs(30));
+    run.status = if failed { JobStatus::Failed } else { JobStatus::Succeeded };
+    run.exit_code = Some(i32::from(failed));
+    let dataset = number.is_multiple_of(RUNS_PER_DATASET).then(|| Storage {
+        id: run.storages.dataset,
+        user_id: user,
+        created_at: run.started_at,
+        lives_with: Some(run.id),
+        ..storage(StorageKind::Dataset, None)
+    });
+    (run, dataset.into_iter().collect())
+}
+
+fn schedule(user: UserId, now: Timestamp, number: usize) -> Schedule {
+    Schedule {
+        id: fresh(),
+        user_id: user,
+        name: format!("filled-{number}"),
+        title: None,
+        description: None,
+        is_enabled: true,
+        is_exclusive: true,
+        cron_expression: "0 3 * * *".to_owned(),
+        timezone: "UTC".to_owned(),
+        notify_by_email: false,
+        actions: vec![],
+        token_id: None,
+        created_at: now,
+        modified_at: now,
+    }
 }
