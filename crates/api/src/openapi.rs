@@ -20,7 +20,7 @@ const OPERATIONS: &str = include_str!("../../../tests/contract/operations.tsv");
 const FACTS: &str = include_str!("../../../tests/contract/answers.json");
 
 /// Operations beside the contract: method, path, name, summary.
-const OWN: [(&str, &str, &str, &str); 12] = [
+const OWN: [(&str, &str, &str, &str); 14] = [
     ("GET", "/openapi.json", "x_openapi_get", "This description"),
     ("POST", "/v2/request-queues/{queueId}/x-requeue", "x_requeue_post", "Puts failed requests back into their queue"),
     ("GET", "/v2/request-queues/{queueId}/x-stats", "x_queue_stats_get", "Tells what is in a queue"),
@@ -42,6 +42,18 @@ const OWN: [(&str, &str, &str, &str); 12] = [
         "/v2/actors/{actorId}/runs/last/request-queue/x-stats",
         "x_last_run_queue_stats_get",
         "Tells what is in the queue of an Actor's last run",
+    ),
+    (
+        "POST",
+        "/v2/actor-tasks/{actorTaskId}/runs/last/request-queue/x-requeue",
+        "x_task_last_run_requeue_post",
+        "Puts failed requests back into the queue of a task's last run",
+    ),
+    (
+        "GET",
+        "/v2/actor-tasks/{actorTaskId}/runs/last/request-queue/x-stats",
+        "x_task_last_run_queue_stats_get",
+        "Tells what is in the queue of a task's last run",
     ),
     ("POST", "/v2/actor-runs/{runId}/x-migrate", "x_run_migrate_post", "Migrates a run"),
     (

@@ -1,8 +1,8 @@
 //! The data directory: its format, its lock, its secrets.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens a data directory, or makes one. Only its owner may look inside.
+    /// Opens a data directory, or makes one. Only its owner may look inside, unless it is one that others put things into, too.
     ///
     /// # Errors
     /// A [`Failure`] with [`DATA_DIR_IN_USE`] if another process has it open; others if it cannot be used or is of a newer format.
@@ -42,8 +42,11 @@ impl DataDir {
             .create(path)
             .with_context(|| format!("cannot make the data directory {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
-        let lock = lock(&path)?;
         let format = path.join("FORMAT");
+        if format.exists() || path.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
+            close_to_others(&path)?;
+        }
+        let lock = lock(&path)?;
         match std::fs::read_to_string(&format) {
             Ok(text) if text.trim() == FORMAT => {}
             Ok(text) => bail!(
@@ -134,6 +137,16 @@ impl DataDir {
     }
 }
 
+/// Takes from everybody but the owner what a directory lets them do, if it is not one for everybody, as `/tmp` is.
+fn close_to_others(path: &Path) -> anyhow::Result<()> {
+    let mode = path.metadata()?.permissions().mode();
+    if mode & 0o1000 != 0 || mode & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(mode & 0o700))
+        .with_context(|| format!("cannot keep others from looking into {}", path.display()))
+}
+
 fn lock(path: &Path) -> anyhow::Result<Flock<File>> {
     let lock_path = path.join("lock");
     let file = OpenOptions::new()
@@ -194,7 +207,7 @@ fn read_private(path: &Path) -> anyhow::Result<Option<String>> {
 pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)
         .with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(text.as_bytes())?;
@@ -206,8 +219,6 @@ pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
     use crate::random::SystemRandom;
 
@@ -249,6 +260,24 @@ mod tests {
         assert_eq!(data_dir.secret(&SystemRandom).unwrap(), secret);
         let mode = std::fs::metadata(data_dir.path().join("secret")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_directory_that_was_there_is_closed_to_others_if_it_is_its_own() {
+        let mode_after_opening = |mode: u32, with: Option<&str>| {
+            let directory = tempfile::tempdir().unwrap();
+            if let Some(file) = with {
+                std::fs::write(directory.path().join(file), FORMAT).unwrap();
+            }
+            std::fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
+            DataDir::open(directory.path()).unwrap();
+            directory.path().metadata().unwrap().permissions().mode() & 0o7777
+        };
+
+        assert_eq!(mode_after_opening(0o755, None), 0o700);
+        assert_eq!(mode_after_opening(0o755, Some("FORMAT")), 0o700);
+        assert_eq!(mode_after_opening(0o755, Some("something-else")), 0o755);
+        assert_eq!(mode_after_opening(0o1777, None), 0o1777);
     }
 
     #[test]

@@ -130,6 +130,9 @@ pub mod containers {
         addresses: &Addresses,
         ephemeral: bool,
     ) -> anyhow::Result<Chosen> {
+        if settings.docker_host.is_some() {
+            endpoints(settings).map_err(|error| Failure::new(USAGE, format!("--docker-host: {error}")))?;
+        }
         let (endpoint, facts) = engine(settings).await.map_err(|reason| {
             anyhow::anyhow!(
                 "cannot use the docker driver: {reason}.\nStart Docker or Podman's service (podman system service), name its \

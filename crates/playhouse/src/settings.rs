@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use model::schedule::MissedTicks;
 use serde::Deserialize;
@@ -12,6 +11,9 @@ use crate::exit::{Failure, USAGE};
 
 /// Port that the official CLI takes for a local server (`CLI-1`).
 pub const DEFAULT_PORT: u16 = 3333;
+
+/// Ways in which sources can be fetched from Git repositories.
+const GIT_PROTOCOLS: [&str; 5] = ["https", "http", "ssh", "git", "file"];
 
 /// What can be set, each `None` where it was not. Flags win over variables, those over the file, and that over the defaults.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -81,7 +83,7 @@ pub struct Settings {
     #[arg(long, env = "PLAYHOUSE_BUILD_TIMEOUT_SECS", value_name = "SECS")]
     pub build_timeout_secs: Option<u64>,
 
-    /// Ways on which sources are fetched from Git repositories [default: https,http,ssh,git,file]
+    /// Ways in which sources are fetched from Git repositories [default: https,http,ssh,git,file]
     #[arg(long, env = "PLAYHOUSE_GIT_PROTOCOLS", value_name = "NAMES", value_delimiter = ',')]
     pub git_protocols: Option<Vec<String>>,
 
@@ -189,7 +191,8 @@ impl Settings {
 
     /// Reads a TOML file. Relative paths in it are relative to the working directory, as on the command line.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::new(USAGE, format!("cannot read {}: {error}", path.display())))?;
         toml::from_str(&text)
             .map_err(|error| Failure::new(USAGE, format!("{} is not valid: {error}", path.display())).into())
     }
@@ -226,6 +229,12 @@ impl Settings {
                 ),
             ));
         }
+        for protocol in self.git_protocols.iter().flatten() {
+            if !GIT_PROTOCOLS.contains(&protocol.as_str()) {
+                let known = GIT_PROTOCOLS.join(", ");
+                return Err(Failure::new(USAGE, format!("--git-protocols {protocol} is none of {known}")));
+            }
+        }
         for (flag, url) in [("public-url", &self.public_url), ("docker-api-url", &self.docker_api_url)] {
             if let Some(url) = url
                 && !(url.starts_with("http://") || url.starts_with("https://"))
@@ -243,8 +252,8 @@ fn reference() -> String {
     let command = Settings::augment_args(clap::Command::new("playhouse"));
     let mut text = String::from(
         "# Every setting of `playhouse serve`. Pass the file with --config, or put it at\n\
-         # $XDG_CONFIG_HOME/playhouse/config.toml or /etc/playhouse/config.toml.\n\
-         # A flag wins over its environment variable, and that over this file.\n",
+         # $XDG_CONFIG_HOME/playhouse/config.toml (~/.config/playhouse/config.toml) or /etc/playhouse/config.toml;\n\
+         # the first that is there is read. A flag wins over its environment variable, and that over this file.\n",
     );
     for argument in command.get_arguments() {
         let Some(key) = argument.get_long() else { continue };
@@ -256,7 +265,12 @@ fn reference() -> String {
         if !values.is_empty() {
             text.push_str(&format!(", one of: {}", values.join(", ")));
         }
-        text.push_str(&format!("\n# {key} = …\n"));
+        let sample = match argument.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str()) {
+            "MB" | "RUNS" | "DAYS" | "SECS" | "BOOL" => "…",
+            "NAMES" => r#"["…", "…"]"#,
+            _ => r#""…""#,
+        };
+        text.push_str(&format!("\n# {key} = {sample}\n"));
     }
     text
 }
@@ -272,6 +286,15 @@ mod tests {
         assert_eq!(open.check().unwrap_err().code, USAGE);
         assert!(Settings { console_password: Some("secret".to_owned()), ..open }.check().is_ok());
         assert!(Settings::default().check().is_ok());
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_meant_is_refused() {
+        let protocols = |name: &str| Settings { git_protocols: Some(vec![name.to_owned()]), ..Settings::default() };
+        assert!(protocols("ssh").check().is_ok());
+        assert_eq!(protocols("foo").check().unwrap_err().code, USAGE);
+        let missing = Settings::from_file(Path::new("/no/such/file")).unwrap_err();
+        assert_eq!(missing.downcast_ref::<Failure>().unwrap().code, USAGE);
     }
 
     #[test]

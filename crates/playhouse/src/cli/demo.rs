@@ -13,6 +13,7 @@ use store::Window;
 
 use super::serve::{Ready, Serve};
 use crate::demo::{ACTOR_NAME, site, source};
+use crate::exit::{Failure, USAGE};
 use crate::settings::DriverChoice;
 
 /// How many items are printed.
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Start the server, and run the sample.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  playhouse demo\n  playhouse demo --once --ephemeral     and leave nothing behind")]
 pub struct Demo {
     #[command(flatten)]
     serve: Serve,
@@ -36,6 +38,10 @@ impl Demo {
     pub fn run(mut self) -> anyhow::Result<()> {
         let once = self.once;
         // The sample is this program, which containers do not have.
+        if self.serve.settings.driver == Some(DriverChoice::Docker) {
+            let reason = "the sample is this program itself, which containers do not have: leave out --driver docker";
+            return Err(Failure::new(USAGE, reason).into());
+        }
         self.serve.settings.driver = Some(DriverChoice::Process);
         self.serve.run(Some(Box::new(move |ready| {
             Box::pin(async move {

@@ -1,5 +1,7 @@
 //! `playhouse env`.
 
+use std::io::{ErrorKind, Write as _};
+
 use anyhow::{Context as _, bail};
 use clap::Args;
 
@@ -26,16 +28,18 @@ impl Env {
         };
         let url = DataDir::url(data_dir)?.context("the server has not answered yet; try again in a moment")?;
         let lines = lines(&url, &token);
-        if self.target.json {
+        let text = if self.target.json {
             let object: serde_json::Map<_, _> =
                 lines.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-            println!("{}", serde_json::Value::Object(object));
+            format!("{}\n", serde_json::Value::Object(object))
         } else {
-            for (name, value) in lines {
-                println!("export {name}={}", quoted(&value));
-            }
+            lines.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()
+        };
+        match std::io::stdout().write_all(text.as_bytes()) {
+            // Whoever reads may stop when they have enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
         }
-        Ok(())
     }
 }
 

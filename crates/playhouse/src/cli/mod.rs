@@ -37,7 +37,7 @@ enum Command {
     Env(env::Env),
     /// Say where runs and builds can be executed on this machine, what keeps them apart, and what to do where something is missing
     Doctor(doctor::Doctor),
-    /// Add and list users, on a running server or a stopped one
+    /// Add, change and list users, on a running server or a stopped one
     #[command(subcommand)]
     User(user::User),
     /// Create, list and revoke API tokens, on a running server or a stopped one
@@ -66,8 +66,8 @@ impl Cli {
 /// Which server a command is for, and how it prints.
 #[derive(Args, Clone, Debug)]
 struct Target {
-    /// Data directory of the server
-    #[arg(long, env = "PLAYHOUSE_DATA_DIR", value_name = "DIR", default_value = "playhouse-data")]
+    /// Data directory of the server; what a configuration file says of it is not read
+    #[arg(long, env = "PLAYHOUSE_DATA_DIR", value_name = "DIR", default_value = "./playhouse-data")]
     data_dir: PathBuf,
     /// Print one JSON value instead of text
     #[arg(long)]

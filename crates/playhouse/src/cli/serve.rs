@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::Control;
 use crate::data_dir::{DataDir, write_private};
 use crate::demo::site;
+use crate::exit::{Failure, USAGE};
 use crate::server::Faces;
 use crate::settings::{LogFormat, Settings};
 use crate::wiring::{self, Addresses};
@@ -23,13 +24,13 @@ use crate::wiring::{self, Addresses};
 /// Start the server.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  playhouse serve\n  playhouse serve --data-dir /var/lib/playhouse --listen 127.0.0.1:4000\n  playhouse serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json     in CI\n\nSIGTERM or Ctrl+C: takes no more requests, finishes those under way, exits; runs go on and are taken up again at\nthe next start. A second one ends the server at once."
+    after_help = "Examples:\n  playhouse serve\n  playhouse serve --data-dir /var/lib/playhouse --listen 127.0.0.1:4000\n  playhouse serve --ephemeral --listen 127.0.0.1:0 --ready-file ready.json     in CI\n\nSIGTERM or Ctrl+C: takes no more requests, finishes those under way, exits; runs go on and are taken up again\nat the next start. A second one ends the server at once."
 )]
 pub struct Serve {
     #[command(flatten)]
     pub settings: Settings,
 
-    /// Throw all data away at the end, and take runs down with the server; for tests and CI
+    /// Throw all data away at the end, and take runs down with the server; for tests and CI. Not with --data-dir or its variable
     #[arg(long, conflicts_with = "data_dir")]
     pub ephemeral: bool,
 
@@ -189,7 +190,8 @@ async fn wait_for_signal() -> anyhow::Result<()> {
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {
     let filter = settings.log.as_deref().unwrap_or("info");
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| Failure::new(USAGE, format!("--log {filter}: {error}")))?;
     let terminal = std::io::stderr().is_terminal();
     let format = settings.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -25,7 +25,8 @@ pub enum Token {
         #[arg(long, value_name = "DATE", conflicts_with = "expires_days")]
         expires: Option<String>,
         /// What it may do, if not everything; repeat it for more: KIND=RIGHTS, or KIND/ID=RIGHTS for one thing. Kinds are
-        /// dataset, key-value-store and request-queue (read, write, create), actor (read, run) and account (read)
+        /// dataset, key-value-store and request-queue (read, write, create), actor (read, run), task (read, write, run, create),
+        /// schedule and webhook (read, write, create) and account (read). A thing that is named must be there
         #[arg(long, value_name = "GRANT")]
         scope: Vec<String>,
         /// Hold the runs that it starts to its own scope; otherwise they may do what their Actors' permissions say
