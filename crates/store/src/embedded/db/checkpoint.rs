@@ -15,14 +15,18 @@ use super::BUSY_TIMEOUT;
 
 /// Time between checkpoints while there are writes.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Pages in the log above which the writer makes a checkpoint itself. Only then does the log start over under constant load: one
-/// that is made beside the writer ends behind what was committed meanwhile.
-pub(super) const MAX_LOG_PAGES: i64 = 64 * 1024 * 1024 / 4096;
-/// At so many times that, the writer waits for readers: as long as there is always one that began before the last commit, the log
-/// is never moved whole, and does not start over.
+/// Pages from which on the log is to start over. It does that only when all of it is moved and nothing is added meanwhile, so
+/// the writer makes the last checkpoint itself.
+pub(super) const LONG_LOG: i64 = 64 * 1024 * 1024 / PAGE;
+/// Pages that may be left to be moved then; more are moved beside the writer first.
+const SHORT_REST: i64 = 2 * 1024 * 1024 / PAGE;
+/// At so many times a long log, the writer waits until it is moved, however much that is: it writes faster than the log can be
+/// moved, or there is always a reader that began before the last commit.
 const STRETCH: i64 = 4;
-/// How long it waits. A reader that takes longer is waited for again when the log has grown by as much as the writer bears.
+/// How long it waits for readers. One that takes longer is waited for again when the log has grown by as much as a long one.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// Bytes of a page.
+const PAGE: i64 = 4096;
 
 /// Makes checkpoints some time after commits. It sleeps while nobody writes.
 #[derive(Debug)]
@@ -32,9 +36,11 @@ pub(super) struct Checkpointer {
     changed: Condvar,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI64>,
-    /// Pages above which the writer makes checkpoints,
-    max_pages: i64,
-    /// and above which it waits for readers next.
+    /// Of them, those that the last checkpoint has left behind it.
+    moved_pages: AtomicI64,
+    /// Pages of a long log.
+    long_log: i64,
+    /// Pages above which the writer waits for readers next.
     wait_above: AtomicI64,
 }
 
@@ -46,7 +52,7 @@ struct State {
 }
 
 impl Checkpointer {
-    pub(super) fn open(file: &Path, max_pages: i64) -> anyhow::Result<Self> {
+    pub(super) fn open(file: &Path, long_log: i64) -> anyhow::Result<Self> {
         let connection = Connection::open_with_flags(file, OpenFlags::default())?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -56,13 +62,15 @@ impl Checkpointer {
             state: Mutex::default(),
             changed: Condvar::new(),
             log_pages: Arc::default(),
-            max_pages,
-            wait_above: AtomicI64::new(STRETCH * max_pages),
+            moved_pages: AtomicI64::new(0),
+            long_log,
+            wait_above: AtomicI64::new(STRETCH * long_log),
         })
     }
 
-    /// Has the writer's connection tell how long the log is.
+    /// Has the writer's connection tell how long the log is, and give back what a log that was longer has taken.
     pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
+        writer.pragma_update(None, "journal_size_limit", self.long_log * PAGE)?;
         let log_pages = self.log_pages.clone();
         writer.wal_hook(Some(move |_: &mut Wal, pages: c_int| {
             log_pages.store(pages.into(), Ordering::Relaxed);
@@ -72,22 +80,34 @@ impl Checkpointer {
 
     /// Hears from the writer that something was committed.
     pub(super) fn note_commit(&self, writer: &Connection) {
-        let was_dirty = std::mem::replace(&mut self.state.lock().dirty, true);
-        if !was_dirty {
-            self.changed.notify_one();
-        }
         let pages = self.log_pages.load(Ordering::Relaxed);
-        if pages <= self.max_pages {
-            self.wait_above.store(STRETCH * self.max_pages, Ordering::Relaxed);
+        let is_long = pages > self.long_log;
+        self.wake();
+        if !is_long {
+            self.wait_above.store(STRETCH * self.long_log, Ordering::Relaxed);
             return;
         }
-        // Two at a time are refused, and who writes faster than the log can be moved has to wait for it.
-        let _turn = self.connection.lock();
+        let is_too_long = pages > STRETCH * self.long_log;
+        // The log has started over if it was moved further than it reaches.
+        let moved = Some(self.moved_pages.load(Ordering::Relaxed)).filter(|moved| *moved <= pages).unwrap_or_default();
+        let is_nearly_moved = pages - moved <= SHORT_REST;
+        // Two checkpoints at a time are refused.
+        let turn = if is_too_long { Some(self.connection.lock()) } else { self.connection.try_lock() };
+        if turn.is_none() || !(is_too_long || is_nearly_moved) {
+            return;
+        }
         // What is moved whole is written over by the next commit, if no reader needs it any more.
         self.checkpoint(writer);
         if pages > self.wait_above.load(Ordering::Relaxed) {
             self.move_whole(writer, "PRAGMA wal_checkpoint(RESTART)", PATIENCE);
-            self.wait_above.store(pages + self.max_pages, Ordering::Relaxed);
+            self.wait_above.store(pages + self.long_log, Ordering::Relaxed);
+        }
+    }
+
+    fn wake(&self) {
+        let was_dirty = std::mem::replace(&mut self.state.lock().dirty, true);
+        if !was_dirty {
+            self.changed.notify_one();
         }
     }
 
@@ -143,8 +163,11 @@ impl Checkpointer {
 
     /// Moves as much of the log as no reader is in the way of.
     fn checkpoint(&self, connection: &Connection) {
-        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            warn!(%error, "Cannot make a checkpoint; trying again after the next commit");
+        match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2)) {
+            // Refused, which says nothing about the log.
+            Ok(..0) => {}
+            Ok(moved) => self.moved_pages.store(moved, Ordering::Relaxed),
+            Err(error) => warn!(%error, "Cannot make a checkpoint; trying again after the next commit"),
         }
     }
 }

@@ -65,15 +65,15 @@ enum Mode {
 impl Db {
     /// Opens the database in `file`, or makes it, with its threads.
     pub(super) fn open(file: &Path, clock: SharedClock) -> anyhow::Result<Self> {
-        Self::open_with(file, clock, checkpoint::MAX_LOG_PAGES)
+        Self::open_with(file, clock, checkpoint::LONG_LOG)
     }
 
     /// The same with another size of the write-ahead log, in pages.
-    fn open_with(file: &Path, clock: SharedClock, max_log_pages: i64) -> anyhow::Result<Self> {
+    fn open_with(file: &Path, clock: SharedClock, long_log: i64) -> anyhow::Result<Self> {
         // First of all: on a full disk nothing can be opened before the reserve is given up.
         let room = Arc::new(Room::open(file));
         let mut connection = open_writer(file)?;
-        let checkpointer = Arc::new(Checkpointer::open(file, max_log_pages)?);
+        let checkpointer = Arc::new(Checkpointer::open(file, long_log)?);
         checkpointer.watch(&mut connection)?;
         let queue = Arc::new(Queue::default());
         let beside = Beside { checkpointer: checkpointer.clone(), room: room.clone() };
