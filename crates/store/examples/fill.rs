@@ -11,7 +11,8 @@ use std::time::Instant;
 use futures::{StreamExt as _, stream};
 use model::schedule::Schedule;
 use model::{
-    Actor, ActorId, Clock as _, JobStatus, Run, Storage, StorageKind, SystemClock, Task, Timestamp, UserId, Webhook,
+    Actor, ActorId, Build, Clock as _, JobStatus, Run, Storage, StorageKind, SystemClock, Task, Timestamp, UserId,
+    Webhook,
 };
 use playhouse_store::conformance::fixtures::{ForeseeableRandom, fresh, storage};
 use playhouse_store::conformance::jobs::{build, run_of, source};
@@ -51,7 +52,10 @@ async fn main() {
     .await;
     all("builds", actors, |number| {
         let (store, actor) = (store.clone(), id_of(number));
-        let make = move |number| build(actor, &format!("0.1.{number}"), 0);
+        let make = move |number| {
+            let ready = build(actor, &format!("0.1.{number}"), 0);
+            Build { status: JobStatus::Succeeded, finished_at: Some(ready.started_at), ..ready }
+        };
         async move { drop(store.builds.create(&actor, "0.1", source("x"), Box::new(make)).await.expect("a build")) }
     })
     .await;

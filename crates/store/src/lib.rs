@@ -39,7 +39,7 @@ pub use records::{
 pub use runs::{RunChange, RunFilter, RunStore};
 pub use schedules::{KeptSchedule, ScheduleChange, ScheduleNote, ScheduleStore};
 pub use storages::{NewStorage, Reads, StorageChange, StorageFilter, StorageStore, Touched};
-pub use tasks::{TaskChange, TaskStore};
+pub use tasks::{ListedTask, TaskChange, TaskStore};
 pub use upkeep::Upkeep;
 pub use users::{UserChange, UserStore};
 pub use webhooks::{

@@ -31,8 +31,8 @@ pub trait TaskStore: Send + Sync + std::fmt::Debug {
     /// `NotFound`.
     async fn total_runs(&self, id: &TaskId) -> Result<u64, StoreError>;
 
-    /// A page of the user's tasks by creation, ties by id, each with the number of its runs and without its input.
-    async fn list(&self, user: &UserId, page: Page) -> Result<Listed<(Task, u64)>, StoreError>;
+    /// A page of the user's tasks by creation, ties by id.
+    async fn list(&self, user: &UserId, page: Page) -> Result<Listed<ListedTask>, StoreError>;
 
     /// Changes a task in one transaction: `change` sees the newest state and says whether to keep what it made of it.
     /// It may be called again if the backend has to repeat the transaction. Owner and Actor stay what they are.
@@ -43,6 +43,17 @@ pub trait TaskStore: Send + Sync + std::fmt::Debug {
 
     /// Deletes a task with the webhooks that wait for it; its runs stay. A deleted Actor takes its tasks along (`ACT-8`).
     async fn delete(&self, id: &TaskId) -> Result<(), StoreError>;
+}
+
+/// A task in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedTask {
+    /// The task without its input.
+    pub task: Task,
+    /// How many runs were started from it.
+    pub total_runs: u64,
+    /// Owner and name of its Actor, as long as that is there.
+    pub actor: Option<(UserId, String)>,
 }
 
 /// Changes a task; returns whether the change is to be kept.

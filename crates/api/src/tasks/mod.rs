@@ -14,7 +14,7 @@ use axum::routing::get;
 use engine::{Caller, EngineError};
 use http::StatusCode;
 use model::{ActorId, JsonObject, Listed, Page, Right, Task, TaskId};
-use store::{Noun, StoreError};
+use store::{ListedTask, Noun, StoreError};
 
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
@@ -34,17 +34,23 @@ pub(crate) fn router() -> Router<App> {
 
 async fn list(State(app): State<App>, Auth(caller): Auth, Query(page): Query<Page>) -> Answer {
     let found = app.store().tasks.list(&caller.user.id, page).await?;
-    let mut actors: HashMap<ActorId, Option<(String, String)>> = HashMap::new();
+    let mut owners = HashMap::from([(caller.user.id, Some(caller.user.username.clone()))]);
     let mut items = Vec::with_capacity(found.items.len());
-    for (task, runs) in found.items {
-        let actor = match actors.get(&task.actor_id) {
-            Some(known) => known.clone(),
-            None => {
-                let names = actor_names(&app, &task.actor_id).await?;
-                actors.entry(task.actor_id).or_insert(names).clone()
+    for ListedTask { task, total_runs, actor } in found.items {
+        let actor = match actor {
+            None => None,
+            Some((owner, name)) => {
+                let known = match owners.get(&owner) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let user = app.store().users.get(&owner).await?;
+                        owners.entry(owner).or_insert(user.map(|user| user.username.clone())).clone()
+                    }
+                };
+                known.map(|username| (username, name))
             }
         };
-        items.push(TaskItem::new(&task, runs, TaskNames { username: caller.user.username.clone(), actor }));
+        items.push(TaskItem::new(&task, total_runs, TaskNames { username: caller.user.username.clone(), actor }));
     }
     Ok(wire::ok(&ListPage::new(page, Listed { total: found.total, items })))
 }

@@ -133,8 +133,10 @@ pub async fn tasks_are_listed_by_creation_without_their_inputs(store: &Store) {
             for offset in (0..8).step_by(usize::try_from(limit).unwrap()) {
                 let listed = store.tasks.list(&user(), Page { offset, limit, desc }).await.unwrap();
                 assert_eq!((listed.total, store.tasks.count(&user()).await.unwrap()), (7, 7));
-                assert!(listed.items.iter().all(|(task, runs)| task.input.is_none() && *runs == 0));
-                found.extend(listed.items.iter().map(|(task, _)| task.id));
+                let named = Some((user(), "a".to_owned()));
+                assert!(listed.items.iter().all(|item| item.task.input.is_none() && item.total_runs == 0));
+                assert!(listed.items.iter().all(|item| item.actor == named));
+                found.extend(listed.items.iter().map(|item| item.task.id));
             }
             assert_eq!(found, ids);
         }
@@ -168,7 +170,7 @@ pub async fn runs_of_a_task_are_counted_for_it(store: &Store) {
     assert_eq!((total(vec![]).await, total(vec![JobStatus::Succeeded]).await), (1, 0));
     assert_eq!(store.tasks.total_runs(&id).await.unwrap(), 3, "what was started stays counted");
     let listed = store.tasks.list(&user(), Page::default()).await.unwrap();
-    let runs: Vec<_> = listed.items.iter().map(|(task, runs)| (task.name.as_str(), *runs)).collect();
+    let runs: Vec<_> = listed.items.iter().map(|item| (item.task.name.as_str(), item.total_runs)).collect();
     assert!(runs.contains(&("one", 3)) && runs.contains(&("two", 1)), "{runs:?}");
     assert!(matches!(store.tasks.total_runs(&fresh()).await, Err(StoreError::NotFound(Noun::Task))));
 }
@@ -206,5 +208,5 @@ pub async fn a_deleted_actor_takes_its_tasks_along(store: &Store) {
     }
     assert_eq!(store.tasks.list(&stranger, Page::default()).await.unwrap().total, 0);
     let listed = store.tasks.list(&user(), Page::default()).await.unwrap();
-    assert_eq!((listed.total, listed.items[0].0.id), (1, kept));
+    assert_eq!((listed.total, listed.items[0].task.id), (1, kept));
 }

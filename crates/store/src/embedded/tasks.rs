@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{ActorId, JsonObject, Listed, Page, Run, Task, TaskId, UserId, fold};
-use rusqlite::{Connection, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, params};
+use serde::Deserialize;
 
 use super::actors;
 use super::blocks::from_nearer_end;
@@ -13,7 +15,7 @@ use super::doc;
 use super::jobs::{Jobs, status_code};
 use super::owned::{self, Owned};
 use super::webhooks;
-use crate::{Noun, StoreError, TaskChange, TaskStore};
+use crate::{ListedTask, Noun, StoreError, TaskChange, TaskStore};
 
 /// Tasks with longer inputs are not kept in memory.
 const LONGEST_CACHED_INPUT: usize = 64 * 1024;
@@ -89,7 +91,7 @@ impl TaskStore for Tasks {
         self.jobs.core.db.read(|connection| owned::total(connection, user, Owned::Tasks))
     }
 
-    async fn list(&self, user: &UserId, page: Page) -> Result<Listed<(Task, u64)>, StoreError> {
+    async fn list(&self, user: &UserId, page: Page) -> Result<Listed<ListedTask>, StoreError> {
         let user = *user;
         self.jobs
             .core
@@ -99,22 +101,20 @@ impl TaskStore for Tasks {
                 let (desc, limit, offset) = from_nearer_end(page, total);
                 let list = match desc {
                     true => {
-                        "SELECT total_runs, doc FROM task WHERE user_id = ?1
-                         ORDER BY created_at DESC, id DESC LIMIT ?2 OFFSET ?3"
+                        "SELECT task.doc, task.total_runs, actor.doc FROM task LEFT JOIN actor ON actor.id = task.actor_id
+                         WHERE task.user_id = ?1 ORDER BY task.created_at DESC, task.id DESC LIMIT ?2 OFFSET ?3"
                     }
                     false => {
-                        "SELECT total_runs, doc FROM task WHERE user_id = ?1
-                         ORDER BY created_at, id LIMIT ?2 OFFSET ?3"
+                        "SELECT task.doc, task.total_runs, actor.doc FROM task LEFT JOIN actor ON actor.id = task.actor_id
+                         WHERE task.user_id = ?1 ORDER BY task.created_at, task.id LIMIT ?2 OFFSET ?3"
                     }
                 };
-                let mut rows: Vec<(u64, String)> =
-                    connection
-                        .all(list, params![user.as_str(), limit, offset], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let rows = connection.all(list, params![user.as_str(), limit, offset], |row| Ok(listed(row)))?;
+                let mut items = rows.into_iter().collect::<Result<Vec<_>, StoreError>>()?;
                 if desc != page.desc {
-                    rows.reverse();
+                    items.reverse();
                 }
-                let item = |(runs, text): (u64, String)| Ok((doc::read(&text)?, runs));
-                Ok(Listed { total, items: rows.into_iter().map(item).collect::<Result<_, StoreError>>()? })
+                Ok(Listed { total, items })
             })
             .await
     }
@@ -189,6 +189,27 @@ pub(super) fn count_run(connection: &Connection, run: &Run, by: i64) -> Result<(
         )?;
     }
     Ok(())
+}
+
+/// A row of a list.
+fn listed(row: &Row<'_>) -> Result<ListedTask, StoreError> {
+    /// What a list tells of the Actor.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        user_id: UserId,
+        name: String,
+    }
+
+    let actor = match row.get_ref(2)? {
+        ValueRef::Null => None,
+        _ => Some(doc::column::<Named>(row, 2)??),
+    };
+    Ok(ListedTask {
+        task: doc::column(row, 0)??,
+        total_runs: row.get(1)?,
+        actor: actor.map(|actor| (actor.user_id, actor.name)),
+    })
 }
 
 fn delete(jobs: &Arc<Jobs>, tx: &mut WriteTx<'_>, k: i64, id: TaskId, user: &UserId) -> Result<(), StoreError> {
