@@ -15,8 +15,7 @@ const CALLS: usize = 50;
 pub fn measure() -> anyhow::Result<()> {
     let runs = super::load::number_of("PLAYHOUSE_BENCH_RUNS", DEFAULT_RUNS)?;
     crate::run(crate::cargo(["build", "--release", "--workspace", "--example", "fill"]))?;
-    let server = Server::start()?;
-    let empty = p50_p90(&mut super::run_start::samples(&server)?).0;
+    let (server, empty) = (Server::start()?, Server::start()?);
     let user = server.get("users/me")?["data"]["id"].as_str().unwrap_or_default().to_owned();
     let server = server.restart_after(|data| {
         let mut fill = std::process::Command::new(crate::root().join("target/release/examples/fill"));
@@ -70,7 +69,7 @@ pub fn measure() -> anyhow::Result<()> {
         println!("GET {path} ({items} items): p50 {p50:.1} ms, p90 {p90:.1} ms");
     }
 
-    let full = p50_p90(&mut super::run_start::samples(&server)?).0;
-    println!("start of a run, empty: p50 {:.1} ms; beside all that: p50 {:.1} ms, x {:.2}", empty, full, full / empty);
+    let (full, empty, ratio) = super::run_start::compare(&server, &empty)?;
+    println!("start of a run: p50 {full:.1} ms, on an empty server at the same time {empty:.1} ms, x {ratio:.2}");
     Ok(())
 }
