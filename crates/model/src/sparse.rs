@@ -15,6 +15,7 @@ pub(crate) fn without_zeros<T: Serialize, S: Serializer>(numbers: &T, serializer
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
+    use serde_json::json;
 
     use crate::{RunStats, RunUsage};
 
@@ -33,8 +34,11 @@ mod tests {
 
         let text = serde_json::to_string(&figures).unwrap();
 
-        let stats = r#"{"memAvgBytes":0.5,"netRxBytes":18446744073709551615,"rebootCount":2}"#;
-        assert_eq!(text, format!(r#"{{"stats":{stats},"usage":{{"DATASET_WRITES":7}}}}"#));
+        let expected = json!({
+            "stats": { "rebootCount": 2, "memAvgBytes": 0.5, "netRxBytes": u64::MAX },
+            "usage": { "DATASET_WRITES": 7 },
+        });
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected);
         assert_eq!(serde_json::from_str::<Figures>(&text).unwrap(), figures);
         assert_eq!(serde_json::from_str::<Figures>(r#"{"stats":{},"usage":{}}"#).unwrap(), Figures::default());
     }

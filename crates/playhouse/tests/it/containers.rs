@@ -63,8 +63,9 @@ async fn auto_takes_the_engine_that_answers_and_else_none_and_says_why() {
 async fn containers_outlive_the_server_and_their_logs_are_whole() {
     on_each(&[], async |mut stage| {
         let engine = stage.engine.name.clone();
-        let script = "i=0\nwhile [ $i -lt 600 ]; do\n\
+        let script = "trap go=1 USR1\ni=0\nwhile [ $i -lt 600 ]; do\n\
                       [ $i = 10 ] || [ $i = 150 ] && echo \"token $APIFY_TOKEN $APIFY_INPUT_SECRETS_PRIVATE_KEY_PASSPHRASE\"\n\
+                      [ $i = 450 ] && until [ \"$go\" ]; do sleep 0.05; done\n\
                       echo line $i; i=$((i+1)); sleep 0.01; done\nexit 3\n";
         let schema = json!({ "title": "I", "type": "object", "schemaVersion": 1, "properties": {
             "password": { "title": "P", "description": "P", "type": "string", "editor": "textfield", "isSecret": true },
@@ -86,6 +87,9 @@ async fn containers_outlive_the_server_and_their_logs_are_whole() {
             stage.restart();
             assert_eq!(stage.server.get(&format!("actor-runs/{run}")).await["data"]["status"], "RUNNING", "{engine}");
             says(&stage.server, &run, &format!("line {line}")).await;
+        }
+        for container in stage.engine.told(&["ps", "--quiet", "--filter", &stage.filter("label")]) {
+            stage.engine.docker(&["kill", "--signal", "USR1", &container]);
         }
         let ended = finished(&stage.server, &format!("actor-runs/{run}")).await;
 
@@ -422,7 +426,8 @@ async fn actors_of_the_official_templates_are_built_and_run_as_they_are() {
             assert!(built["stats"]["imageSizeBytes"].as_u64().is_some_and(|size| size > 1_000_000), "{built}");
 
             // Nothing answers at its input: what counts is that the SDK in the image comes up and finds the server.
-            let input = json!({ "url": "http://127.0.0.1:1/", "startUrls": [{ "url": "http://127.0.0.1:1/" }] });
+            let urls = json!([{ "url": "http://127.0.0.1:1/" }]);
+            let input = json!({ "url": "http://127.0.0.1:1/", "startUrls": urls, "start_urls": urls });
             let run = server
                 .send(Method::POST, &format!("actors/{actor}/runs?memory=1024&timeout=120"), input.to_string())
                 .await;
