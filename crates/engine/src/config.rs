@@ -82,6 +82,9 @@ pub struct ProxyEnv {
     pub port: u16,
 }
 
+/// Ways in which sources can be fetched from Git repositories.
+pub const GIT_PROTOCOLS: [&str; 5] = ["https", "http", "ssh", "git", "file"];
+
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
@@ -94,7 +97,7 @@ impl Default for EngineConfig {
             user_concurrent_runs: None,
             retention_days: None,
             build_timeout_secs: 1800,
-            git_protocols: ["https", "http", "ssh", "git", "file"].map(str::to_owned).to_vec(),
+            git_protocols: GIT_PROTOCOLS.map(str::to_owned).to_vec(),
             work_dir: std::env::temp_dir().join("playhouse-work"),
             proxy: None,
             development: true,

@@ -41,7 +41,7 @@ pub mod testing;
 
 pub use accounts::Caller;
 pub use builds::StartBuild;
-pub use config::{EngineConfig, Parts, ProxyEnv, host_parent};
+pub use config::{EngineConfig, GIT_PROTOCOLS, Parts, ProxyEnv, host_parent};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::EventStream;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use engine::GIT_PROTOCOLS;
 use model::schedule::MissedTicks;
 use serde::Deserialize;
 
@@ -11,9 +12,6 @@ use crate::exit::{Failure, USAGE};
 
 /// Port that the official CLI takes for a local server (`CLI-1`).
 pub const DEFAULT_PORT: u16 = 3333;
-
-/// Ways in which sources can be fetched from Git repositories.
-const GIT_PROTOCOLS: [&str; 5] = ["https", "http", "ssh", "git", "file"];
 
 /// What can be set, each `None` where it was not. Flags win over variables, those over the file, and that over the defaults.
 #[derive(Args, Clone, Debug, Default, Deserialize)]

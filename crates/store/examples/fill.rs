@@ -12,10 +12,12 @@ use futures::{StreamExt as _, stream};
 use model::schedule::Schedule;
 use model::{
     Actor, ActorId, Build, Clock as _, JobStatus, Run, Storage, StorageKind, SystemClock, Task, Timestamp, UserId,
-    Webhook,
+    Webhook, WebhookCondition, WebhookEvent,
 };
 use playhouse_store::conformance::fixtures::{ForeseeableRandom, fresh, storage};
 use playhouse_store::conformance::jobs::{build, run_of, source};
+use playhouse_store::conformance::schedules::schedule;
+use playhouse_store::conformance::webhooks::webhook;
 use playhouse_store::embedded::{EmbeddedOptions, EmbeddedStore};
 
 /// How many are made at once: what waits together is committed together.
@@ -66,7 +68,8 @@ async fn main() {
     })
     .await;
     all("webhooks", actors, |number| {
-        let webhook = webhook(user, id_of(number), now);
+        let condition = WebhookCondition { actor_id: Some(id_of(number)), ..WebhookCondition::default() };
+        let webhook = Webhook { user_id: user, ..webhook(condition, &[WebhookEvent::RunFailed]) };
         let store = store.clone();
         async move { drop(store.webhooks.create(webhook).await.expect("a webhook")) }
     })
@@ -79,7 +82,8 @@ async fn main() {
     })
     .await;
     all("schedules", SCHEDULES, |number| {
-        let schedule = schedule(user, now, number);
+        let schedule =
+            Schedule { user_id: user, created_at: now, modified_at: now, ..schedule(&format!("filled-{number}"), 0) };
         // All of them are due at some time of tomorrow's night.
         let due = now.plus_secs(86_400 + number as i64 % 3600);
         let store = store.clone();
@@ -93,19 +97,6 @@ async fn all<F: Future<Output = ()>>(what: &str, count: usize, make: impl FnMut(
     let started = Instant::now();
     stream::iter(0..count).map(make).buffer_unordered(AT_ONCE).collect::<()>().await;
     println!("{count} {what} made in {:.1} s", started.elapsed().as_secs_f64());
-}
-
-fn webhook(user: UserId, actor: ActorId, now: Timestamp) -> Webhook {
-    serde_json::from_value(serde_json::json!({
-        "id": fresh::<model::kind::Webhook>(),
-        "userId": user,
-        "createdAt": now,
-        "modifiedAt": now,
-        "isAdHoc": false,
-        "condition": { "actorId": actor },
-        "settings": { "eventTypes": ["ACTOR.RUN.FAILED"], "requestUrl": "https://example.com/failed" },
-    }))
-    .expect("a webhook")
 }
 
 /// A run that has ended, and its dataset, if it has one.
@@ -124,23 +115,4 @@ fn ended_run(user: UserId, actor: ActorId, first: Timestamp, number: usize) -> (
         ..storage(StorageKind::Dataset, None)
     });
     (run, dataset.into_iter().collect())
-}
-
-fn schedule(user: UserId, now: Timestamp, number: usize) -> Schedule {
-    Schedule {
-        id: fresh(),
-        user_id: user,
-        name: format!("filled-{number}"),
-        title: None,
-        description: None,
-        is_enabled: true,
-        is_exclusive: true,
-        cron_expression: "0 3 * * *".to_owned(),
-        timezone: "UTC".to_owned(),
-        notify_by_email: false,
-        actions: vec![],
-        token_id: None,
-        created_at: now,
-        modified_at: now,
-    }
 }

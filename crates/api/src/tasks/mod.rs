@@ -3,7 +3,6 @@
 mod change;
 mod publishing;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,14 +12,14 @@ use axum::response::Response;
 use axum::routing::get;
 use engine::{Caller, EngineError};
 use http::StatusCode;
-use model::{ActorId, JsonObject, Listed, Page, Right, Task, TaskId};
+use model::{JsonObject, Listed, Page, Right, Task, TaskId, UserId};
 use store::{ListedTask, Noun, StoreError};
 
+use crate::access;
 use crate::app::App;
 use crate::error::{Answer, ApiError, Problem};
 use crate::extract::{Auth, Json, JsonOrDefault, PathParams, Query, WholeBody};
 use crate::wire::{self, ListPage, TaskBody, TaskItem, TaskNames};
-use crate::{access, actors};
 
 use change::TaskGiven;
 
@@ -34,21 +33,11 @@ pub(crate) fn router() -> Router<App> {
 
 async fn list(State(app): State<App>, Auth(caller): Auth, Query(page): Query<Page>) -> Answer {
     let found = app.store().tasks.list(&caller.user.id, page).await?;
-    let mut owners = HashMap::from([(caller.user.id, Some(caller.user.username.clone()))]);
     let mut items = Vec::with_capacity(found.items.len());
     for ListedTask { task, total_runs, actor } in found.items {
         let actor = match actor {
+            Some((owner, name)) => actor_names(&app, &owner, name).await?,
             None => None,
-            Some((owner, name)) => {
-                let known = match owners.get(&owner) {
-                    Some(known) => known.clone(),
-                    None => {
-                        let user = app.store().users.get(&owner).await?;
-                        owners.entry(owner).or_insert(user.map(|user| user.username.clone())).clone()
-                    }
-                };
-                known.map(|username| (username, name))
-            }
         };
         items.push(TaskItem::new(&task, total_runs, TaskNames { username: caller.user.username.clone(), actor }));
     }
@@ -169,7 +158,11 @@ async fn change(
 /// The answer that shows a whole task to its owner.
 async fn answer(app: &App, caller: &Caller, task: &Arc<Task>, status: StatusCode) -> Result<Response, ApiError> {
     let runs = app.store().tasks.total_runs(&task.id).await?;
-    let names = TaskNames { username: caller.user.username.clone(), actor: actor_names(app, &task.actor_id).await? };
+    let actor = match app.store().actors.get(&task.actor_id).await? {
+        Some(actor) => actor_names(app, &actor.user_id, actor.name.clone()).await?,
+        None => None,
+    };
+    let names = TaskNames { username: caller.user.username.clone(), actor };
     let actor = match app.engine().actor_of(task).await {
         Err(EngineError::NotFound(_)) => None,
         found => Some(found?),
@@ -184,14 +177,10 @@ fn answer_input(task: &Task) -> Response {
     }
 }
 
-/// The name of an Actor's owner, and its own.
-async fn actor_names(app: &App, id: &ActorId) -> Result<Option<(String, String)>, ApiError> {
-    let Some(actor) = app.store().actors.get(id).await? else { return Ok(None) };
-    match actors::username(app, &actor).await {
-        Ok(username) => Ok(Some((username, actor.name.clone()))),
-        Err(error) if error.problem() == Problem::RecordNotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+/// The name of an Actor's owner, as long as they are there, and its own.
+async fn actor_names(app: &App, owner: &UserId, name: String) -> Result<Option<(String, String)>, ApiError> {
+    let owner = app.store().users.get(owner).await?;
+    Ok(owner.map(|owner| (owner.username.clone(), name)))
 }
 
 fn name_taken(name: &str) -> ApiError {

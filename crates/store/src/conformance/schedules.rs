@@ -12,7 +12,8 @@ use super::fixtures::{fresh, shared, user};
 use super::jobs::at;
 use crate::{Noun, ScheduleNote, Store, StoreError};
 
-fn schedule(name: &str, millis: i64) -> Schedule {
+/// A schedule of the user of most cases, without actions.
+pub fn schedule(name: &str, millis: i64) -> Schedule {
     Schedule {
         id: fresh(),
         user_id: user(),

@@ -22,7 +22,8 @@ fn of_run(run: RunId) -> WebhookCondition {
     WebhookCondition { actor_run_id: Some(run), ..WebhookCondition::default() }
 }
 
-fn webhook(condition: WebhookCondition, events: &[WebhookEvent]) -> Webhook {
+/// A webhook of the user of most cases.
+pub fn webhook(condition: WebhookCondition, events: &[WebhookEvent]) -> Webhook {
     webhook_to(URL, condition, events)
 }
 

@@ -90,12 +90,12 @@ impl Checkpointer {
         let is_too_long = pages > STRETCH * self.long_log;
         // The log has started over if it was moved further than it reaches.
         let moved = Some(self.moved_pages.load(Ordering::Relaxed)).filter(|moved| *moved <= pages).unwrap_or_default();
-        let is_nearly_moved = pages - moved <= SHORT_REST;
-        // Two checkpoints at a time are refused.
-        let turn = if is_too_long { Some(self.connection.lock()) } else { self.connection.try_lock() };
-        if turn.is_none() || !(is_too_long || is_nearly_moved) {
+        if !is_too_long && pages - moved > SHORT_REST {
             return;
         }
+        // Two checkpoints at a time are refused.
+        let turn = if is_too_long { Some(self.connection.lock()) } else { self.connection.try_lock() };
+        let Some(_turn) = turn else { return };
         // What is moved whole is written over by the next commit, if no reader needs it any more.
         self.checkpoint(writer);
         if pages > self.wait_above.load(Ordering::Relaxed) {
