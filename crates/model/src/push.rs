@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::str;
 
+use crate::item_view::Shape;
 use crate::raw_json::{JsonError, Scanner};
 pub use crate::raw_json::{JsonProblem, MAX_DEPTH};
 
@@ -13,6 +14,8 @@ pub struct Items {
     pub lines: Vec<u8>,
     /// For each item, the offset in `lines` just behind its line break.
     pub ends: Vec<u32>,
+    /// The shape of each item, for who gathers its field paths.
+    pub shapes: Vec<Shape>,
     /// How many of them have something left when top-level keys starting with `#` are dropped (`S29`).
     pub clean_count: usize,
 }
@@ -79,7 +82,7 @@ impl Items {
         })
     }
 
-    fn push(&mut self, item: &str) -> Result<(), PushError> {
+    fn push(&mut self, item: &str, shape: Shape) -> Result<(), PushError> {
         // A raw line break can only stand between two tokens: inside a string it would not be JSON.
         let mut copied = 0;
         for line_break in memchr::memchr2_iter(b'\n', b'\r', item.as_bytes()) {
@@ -89,6 +92,7 @@ impl Items {
         self.lines.extend_from_slice(&item.as_bytes()[copied..]);
         self.lines.push(b'\n');
         self.ends.push(u32::try_from(self.lines.len()).map_err(|_| PushError::TooLarge)?);
+        self.shapes.push(shape);
         self.clean_count += usize::from(is_clean(item));
         Ok(())
     }
@@ -110,19 +114,21 @@ pub fn split_items(body: &[u8]) -> Result<Items, PushError> {
     let mut items = Items::default();
     match scanner.peek() {
         Some(b'{') => {
-            let item = scanner.value().map_err(syntax)?;
+            let mut shape = Shape::default();
+            let item = scanner.value_for(&mut shape).map_err(syntax)?;
             items.lines.reserve_exact(item.len() + 1);
-            items.push(item)?;
+            items.push(item, shape)?;
         }
         Some(b'[') => {
             items.lines.reserve(text.len());
             scanner.open(b'[').map_err(syntax)?;
             while scanner.next_element(items.is_empty()).map_err(syntax)? {
-                let element = element(&mut scanner, items.len()).map_err(|error| match error {
+                let mut shape = Shape::default();
+                let element = element(&mut scanner, &mut shape, items.len()).map_err(|error| match error {
                     ElementError::Syntax(error) => syntax(error),
                     ElementError::Refused(error) => error,
                 })?;
-                items.push(&element)?;
+                items.push(&element, shape)?;
             }
         }
         Some(_) => {
@@ -162,7 +168,7 @@ enum ElementError {
 }
 
 /// Takes one element of the array and returns the text of the object that it is or, if it is a string, holds.
-fn element<'a>(scanner: &mut Scanner<'a>, position: usize) -> Result<Cow<'a, str>, ElementError> {
+fn element<'a>(scanner: &mut Scanner<'a>, shape: &mut Shape, position: usize) -> Result<Cow<'a, str>, ElementError> {
     if scanner.peek() == Some(b'"') {
         let text = scanner.string().map_err(ElementError::Syntax)?.decode();
         let refused = || ElementError::Refused(PushError::NotAnObject { position, found: "string" });
@@ -172,14 +178,14 @@ fn element<'a>(scanner: &mut Scanner<'a>, position: usize) -> Result<Cow<'a, str
             return Err(refused());
         }
         let start = inner.position();
-        let length = inner.value().map_err(|_| refused())?.len();
+        let length = inner.value_for(shape).map_err(|_| refused())?.len();
         inner.end().map_err(|_| refused())?;
         return Ok(match text {
             Cow::Borrowed(text) => Cow::Borrowed(&text[start..start + length]),
             Cow::Owned(text) => Cow::Owned(text[start..start + length].to_owned()),
         });
     }
-    let value = scanner.value().map_err(ElementError::Syntax)?;
+    let value = scanner.value_for(shape).map_err(ElementError::Syntax)?;
     if !value.starts_with('{') {
         return Err(ElementError::Refused(PushError::NotAnObject { position, found: kind_of(value) }));
     }
@@ -213,6 +219,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::item_view::FieldCollector;
 
     fn lines(body: &str) -> Vec<String> {
         let items = split_items(body.as_bytes()).expect(body);
@@ -297,6 +304,11 @@ mod tests {
                     item => vec![item],
                 };
                 prop_assert_eq!(items.len(), expected.len());
+                let (mut fields, mut by_shape) = (FieldCollector::default(), FieldCollector::default());
+                for (item, shape) in items.iter().zip(&items.shapes) {
+                    prop_assert_eq!(fields.add(item), by_shape.add_shaped(item, *shape));
+                }
+                prop_assert!(items.shapes.len() == items.len() && fields.paths().eq(by_shape.paths()));
                 for (item, expected) in items.iter().zip(expected) {
                     prop_assert!(!item.contains(&b'\n'));
                     if !expected.is_string() {

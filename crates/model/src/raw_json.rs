@@ -50,6 +50,35 @@ pub enum JsonProblem {
     TooDeep,
 }
 
+/// Sees what a value is made of, in order, while [`Scanner::value_for`] goes through it.
+pub(crate) trait Watcher {
+    /// A key of an object.
+    fn key(&mut self, key: RawString<'_>);
+    /// Anything else that tells how the value is built.
+    fn mark(&mut self, mark: Mark);
+}
+
+/// What a value is made of, but for its keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mark {
+    /// An object begins.
+    Object = 1,
+    /// It ends.
+    ObjectEnd = 2,
+    /// An array begins.
+    Array = 3,
+    /// It ends.
+    ArrayEnd = 4,
+    /// A value that holds no others.
+    Scalar = 5,
+}
+
+/// Nobody watches.
+impl Watcher for () {
+    fn key(&mut self, _: RawString<'_>) {}
+    fn mark(&mut self, _: Mark) {}
+}
+
 impl fmt::Display for JsonProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,15 +151,17 @@ impl<'a> Scanner<'a> {
     /// # Errors
     /// Tells where the text is no JSON.
     pub fn value(&mut self) -> Result<&'a str, JsonError> {
+        self.value_for(&mut ())
+    }
+
+    /// The same with a watcher, which has seen the first part of a value that turns out to be no JSON.
+    pub(crate) fn value_for(&mut self, watcher: &mut impl Watcher) -> Result<&'a str, JsonError> {
         let start = self.at;
         let mut depth = 0_u32;
         // One bit for each open bracket, the innermost lowest: 1 for an object, 0 for an array.
         let mut open_objects = 0_u128;
         loop {
             match self.peek() {
-                Some(b'"') => {
-                    self.string()?;
-                }
                 Some(bracket @ (b'{' | b'[')) => {
                     if depth == MAX_DEPTH {
                         return Err(self.error(JsonProblem::TooDeep));
@@ -138,22 +169,30 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     self.skip_whitespace();
                     let is_object = bracket == b'{';
+                    watcher.mark(if is_object { Mark::Object } else { Mark::Array });
                     if self.peek() == Some(if is_object { b'}' } else { b']' }) {
                         self.at += 1;
+                        watcher.mark(if is_object { Mark::ObjectEnd } else { Mark::ArrayEnd });
                     } else {
                         depth += 1;
                         open_objects = open_objects << 1 | u128::from(is_object);
                         if is_object {
-                            self.key()?;
+                            watcher.key(self.key()?);
                         }
                         continue;
                     }
                 }
-                Some(b'-' | b'0'..=b'9') => self.number()?,
-                Some(b't') => self.word("true")?,
-                Some(b'f') => self.word("false")?,
-                Some(b'n') => self.word("null")?,
-                Some(_) => return Err(self.expected("a value")),
+                Some(first) => {
+                    match first {
+                        b'"' => drop(self.string()?),
+                        b'-' | b'0'..=b'9' => self.number()?,
+                        b't' => self.word("true")?,
+                        b'f' => self.word("false")?,
+                        b'n' => self.word("null")?,
+                        _ => return Err(self.expected("a value")),
+                    }
+                    watcher.mark(Mark::Scalar);
+                }
                 None => return Err(self.error(JsonProblem::UnexpectedEnd)),
             }
             loop {
@@ -168,10 +207,11 @@ impl<'a> Scanner<'a> {
                 };
                 if !ended {
                     if in_object {
-                        self.key()?;
+                        watcher.key(self.key()?);
                     }
                     break;
                 }
+                watcher.mark(if in_object { Mark::ObjectEnd } else { Mark::ArrayEnd });
                 depth -= 1;
                 open_objects >>= 1;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::raw_json::{JsonError, MAX_DEPTH, Scanner};
+use crate::raw_json::{JsonError, Mark, RawString, Scanner, Watcher};
 
 /// No more paths than this are kept for a dataset, as many as a table has columns (`X8`).
 pub const MAX_FIELD_PATHS: usize = 2000;
@@ -24,7 +24,7 @@ pub struct FieldCollector {
     /// The property whose values are gathered, if it is not whole items.
     property: Option<String>,
     paths: BTreeSet<String>,
-    shapes: HashSet<u64>,
+    shapes: HashSet<Shape>,
 }
 
 impl FieldCollector {
@@ -52,59 +52,37 @@ impl FieldCollector {
     /// adds nothing.
     pub fn add(&mut self, raw_item: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(raw_item) else { return false };
-        let mut shape = Shape(0);
-        if shape.walk(&mut Scanner::new(text), 0).is_err() || self.shapes.contains(&shape.0) {
+        let mut shape = Shape::default();
+        Scanner::new(text).value_for(&mut shape).is_ok() && self.add_shaped(raw_item, shape)
+    }
+
+    /// The same for an item that was read through already, when its shape was seen.
+    pub fn add_shaped(&mut self, raw_item: &[u8], shape: Shape) -> bool {
+        if self.shapes.contains(&shape) {
             return false;
         }
+        let Ok(text) = std::str::from_utf8(raw_item) else { return false };
         if self.shapes.len() >= MAX_SHAPES {
             self.shapes.clear();
         }
-        self.shapes.insert(shape.0);
+        self.shapes.insert(shape);
 
         let path = self.property.clone().unwrap_or_default();
         let (chars, depth) = (path.chars().count(), u32::from(self.property.is_some()));
         let mut walk = Walk { paths: &mut self.paths, path, chars, depth, has_new: false };
-        // The item was read through just now, so this finds no mistake.
+        // What was read through has no mistake that this could find.
         let _ = walk.value(&mut Scanner::new(text));
         walk.has_new
     }
 }
 
 /// A hash of the keys and brackets of an item. Equal shapes have equal paths.
-struct Shape(u64);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shape(u64);
 
-impl Shape {
-    fn walk(&mut self, scanner: &mut Scanner<'_>, depth: u32) -> Result<(), JsonError> {
-        let mut first = true;
-        match scanner.peek() {
-            Some(b'{') if depth <= MAX_DEPTH => {
-                scanner.open(b'{')?;
-                self.mix(1);
-                while let Some(key) = scanner.next_key(first)? {
-                    self.mix_text(key.quoted());
-                    self.walk(scanner, depth + 1)?;
-                    first = false;
-                }
-                self.mix(2);
-            }
-            Some(b'[') if depth <= MAX_DEPTH => {
-                scanner.open(b'[')?;
-                self.mix(3);
-                while scanner.next_element(first)? {
-                    self.walk(scanner, depth + 1)?;
-                    first = false;
-                }
-                self.mix(4);
-            }
-            _ => {
-                scanner.value()?;
-                self.mix(5);
-            }
-        }
-        Ok(())
-    }
-
-    fn mix_text(&mut self, text: &str) {
+impl Watcher for Shape {
+    fn key(&mut self, key: RawString<'_>) {
+        let text = key.quoted();
         let (words, rest) = text.as_bytes().as_chunks::<8>();
         for word in words {
             self.mix(u64::from_le_bytes(*word));
@@ -115,6 +93,12 @@ impl Shape {
         self.mix(text.len() as u64);
     }
 
+    fn mark(&mut self, mark: Mark) {
+        self.mix(mark as u64);
+    }
+}
+
+impl Shape {
     fn mix(&mut self, word: u64) {
         let product = u128::from(self.0 ^ word ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93_u128;
         self.0 = (product as u64) ^ (product >> 64) as u64;

@@ -10,7 +10,7 @@ mod transform;
 #[cfg(test)]
 mod tests;
 
-pub use field_paths::{FieldCollector, MAX_FIELD_PATH_CHARS, MAX_FIELD_PATHS};
+pub use field_paths::{FieldCollector, MAX_FIELD_PATH_CHARS, MAX_FIELD_PATHS, Shape};
 pub use transform::{Entries, MalformedItem, Next, Transform};
 
 /// What a reader of a dataset asked for: a window of stored items and what becomes of each of them.
