@@ -11,6 +11,8 @@ use crate::{ActorId, BuildId, Development, Standby, Timestamp, UserId};
 pub const MAX_SOURCE_FILES: usize = 3 * 1024 * 1024;
 
 /// A program that can be built and run. Its versions, which carry its source, are kept apart.
+///
+/// Lists read a thousand of them at once, so what an Actor does not have is not written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Actor {
@@ -21,25 +23,25 @@ pub struct Actor {
     /// Its name, unique for the owner without regard to case (`ID-9`).
     pub name: String,
     /// Shown title.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// Description.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Title for search engines.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seo_title: Option<String>,
     /// Description for search engines.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seo_description: Option<String>,
     /// Whether every user may see and run it (`ACT-14`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_public: bool,
     /// Whether it is shown as outdated.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_deprecated: bool,
     /// Whether others than the owner may not see its source (`ACT-3`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_source_code_hidden: bool,
     /// When it was made.
     pub created_at: Timestamp,
@@ -48,25 +50,25 @@ pub struct Actor {
     /// Options of runs that give none (`ACT-5`).
     pub default_run_options: DefaultRunOptions,
     /// An input to start from (`ACT-7`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example_run_input: Option<ExampleRunInput>,
     /// Tags and the builds they point to (`ACT-6`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tagged_builds: BTreeMap<String, TaggedBuild>,
     /// Last build number of each version, never reused (`BLD-3`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub last_build_of_version: BTreeMap<String, u32>,
     /// Price history (`CHG-12`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pricing_infos: Vec<PricingInfo>,
     /// Categories (`ACT-10`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
     /// What its runs may do (`AUTH-15`).
     #[serde(default)]
     pub actor_permission_level: PermissionLevel,
     /// Settings of Standby; `None` until any are given (`ACT-11`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_standby: Option<Standby>,
     /// What helps its owner to develop it; ours, beside the contract.
     #[serde(default, skip_serializing_if = "Development::is_default")]
@@ -352,6 +354,21 @@ mod tests {
         for bad in ["1.2", "1.2.0", "1.2.100000", "latest", "1.2.3.4"] {
             assert_eq!(parse_build_number(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_actor_is_written_without_what_it_does_not_have() {
+        let id = "aaaaaaaaaaaaaaaaa";
+        let actor =
+            Actor::new(ActorId::parse(id).unwrap(), UserId::parse(id).unwrap(), "crawler", Timestamp::from_millis(0));
+
+        let json = serde_json::to_value(&actor).unwrap();
+
+        let mut keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+        keys.sort();
+        let always = ["actorPermissionLevel", "createdAt", "defaultRunOptions", "id", "modifiedAt", "name", "userId"];
+        assert_eq!(keys, always);
+        assert_eq!(serde_json::from_value::<Actor>(json).unwrap(), actor);
     }
 
     #[test]
