@@ -24,6 +24,7 @@ use super::life::Life;
 use super::prebuilt;
 use super::raw::nothing;
 use super::start::reason;
+use super::steps;
 use super::trace::Trace;
 use super::watch::blocking;
 use super::{EngineKind, Facts};
@@ -109,11 +110,18 @@ async fn persist(client: &Client, order: Order<'_>, log: &mut LogFile) -> End {
     carry_out(client, order, log).await
 }
 
-/// Ends what the engine may still do; the end of the connection is enough for most.
+/// Ends what the engine still does after the end of the connection.
 async fn cancel(client: &Client, spec: &BuildSpec) {
-    if client.known_facts().is_some_and(|facts| facts.kind == EngineKind::Docker) {
-        let path = format!("/build/cancel?id={}", spec.job.id);
-        tokio::time::timeout(QUICK, client.stream(Method::POST, &path, nothing())).await.ok();
+    let Some(facts) = client.known_facts() else { return };
+    let id = spec.job.id.clone();
+    match facts.kind {
+        EngineKind::Docker => {
+            let path = format!("/build/cancel?id={id}");
+            tokio::time::timeout(QUICK, client.stream(Method::POST, &path, nothing())).await.ok();
+        }
+        EngineKind::Podman => {
+            blocking(move || steps::end(&id)).await.ok();
+        }
     }
 }
 
@@ -142,6 +150,10 @@ async fn carry_out(client: &Client, order: Order<'_>, log: &mut LogFile) -> End 
         Ok(facts) => facts,
         Err(trouble) => return failed(trouble.to_string()),
     };
+    if facts.kind == EngineKind::Podman {
+        let id = spec.job.id.clone();
+        blocking(move || steps::end_left_over(&id)).await.ok();
+    }
     let path = request(order, &context.dockerfile, facts);
     let mut body = match client.stream(Method::POST, &path, context.archive(spec)).await {
         Ok(answer) => answer.into_body(),
@@ -209,10 +221,14 @@ fn request(order: Order<'_>, dockerfile: &str, facts: &Facts) -> String {
     if facts.can_limit_cpu() {
         query.append_pair("cpuperiod", "100000").append_pair("cpuquota", &(spec.limits.cpu_millis * 100).to_string());
     }
-    if facts.kind == EngineKind::Docker {
+    match facts.kind {
         // BuildKit, which every version that is supported has.
-        query.append_pair("version", "2").append_pair("buildid", &spec.job.id);
-    }
+        EngineKind::Docker => query.append_pair("version", "2").append_pair("buildid", &spec.job.id),
+        EngineKind::Podman => {
+            let host = format!("{}:127.0.0.1", steps::host(&spec.job.id));
+            query.append_pair("extrahosts", &json!([host]).to_string())
+        }
+    };
     format!("/build?{}", query.finish())
 }
 

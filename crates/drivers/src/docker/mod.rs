@@ -23,6 +23,7 @@ mod prebuilt;
 mod raw;
 mod start;
 mod stats;
+mod steps;
 mod taking;
 mod trace;
 mod trial;

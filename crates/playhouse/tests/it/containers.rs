@@ -111,6 +111,10 @@ async fn a_build_that_dies_with_the_server_is_done_again_and_forgotten_images_go
         let actor = unbuilt_actor(&stage.server, "builder", instructions, "echo ran\n").await;
         let build = start_build(&stage.server, &actor).await;
         says(&stage.server, &build, "second step\n").await;
+        let endless = unbuilt_actor(&stage.server, "endless", "RUN echo begun && sleep 4714.003\n", "").await;
+        let endless = start_build(&stage.server, &endless).await;
+        until("its step has begun", async || !processes_of("4714.003").is_empty()).await;
+        let left_over = processes_of("4714.003");
         // As if the server had died before it removed the image of a build that was deleted.
         let forgotten = format!("{}:aaaaaaaaaaaaaaaaa", stage.repository());
         assert!(stage.engine.docker(&["tag", "node:20", &forgotten]).status.success());
@@ -124,6 +128,12 @@ async fn a_build_that_dies_with_the_server_is_done_again_and_forgotten_images_go
         let own = format!("{}:{build}", stage.repository());
         until("only the image of a build that is known is left", async || stage.images() == [own.clone()]).await;
         assert!(stage.engine.docker(&["image", "inspect", "node:20"]).status.success());
+        until("steps of the first attempt are ended", async || {
+            !processes_of("4714.003").iter().any(|pid| left_over.contains(pid))
+        })
+        .await;
+        assert_eq!(abort(&stage.server, &format!("actor-builds/{endless}")).await["status"], "ABORTED", "{engine}");
+        until("nothing of it is left", async || processes_of("4714.003").is_empty()).await;
         let run = start(&stage.server, &actor, "memory=256").await;
         assert_eq!(finished(&stage.server, &format!("actor-runs/{run}")).await["status"], "SUCCEEDED");
     })
@@ -162,8 +172,7 @@ async fn an_abort_leaves_nothing_and_a_missing_image_is_named() {
 async fn a_build_that_takes_too_long_or_is_aborted_goes_no_further() {
     on_each(&["--build-timeout-secs", "6"], async |stage| {
         let (engine, server) = (&stage.engine.name, &stage.server);
-        // Podman finishes the step that it is at.
-        let marks = if engine == "docker" { ["4714.001", "4714.002"] } else { ["8.4714001", "8.4714002"] };
+        let marks = ["4714.001", "4714.002"];
         let instructions = |mark| format!("RUN echo begun && sleep {mark}\nRUN echo further {mark}\n");
         let endless = unbuilt_actor(server, "endless", &instructions(marks[0]), "").await;
         let aborted = unbuilt_actor(server, "aborted", &instructions(marks[1]), "").await;
