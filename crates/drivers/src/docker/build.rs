@@ -78,6 +78,8 @@ pub(super) async fn build(client: &Client, building: Building) -> anyhow::Result
     let (code, cause) = match end {
         End::Done => (Some(0), ExitCause::Exited),
         End::Failed { code, reason } => {
+            // If it was the engine that ended, its step goes on without it.
+            end_steps(client, &spec, steps::end_left_over).await;
             (code.or(Some(1)), ExitCause::Failed { reason: reason.replace(&instance, "*****") })
         }
         End::Stopped => {
@@ -112,16 +114,18 @@ async fn persist(client: &Client, order: Order<'_>, log: &mut LogFile) -> End {
 
 /// Ends what the engine still does after the end of the connection.
 async fn cancel(client: &Client, spec: &BuildSpec) {
-    let Some(facts) = client.known_facts() else { return };
-    let id = spec.job.id.clone();
-    match facts.kind {
-        EngineKind::Docker => {
-            let path = format!("/build/cancel?id={id}");
-            tokio::time::timeout(QUICK, client.stream(Method::POST, &path, nothing())).await.ok();
-        }
-        EngineKind::Podman => {
-            blocking(move || steps::end(&id)).await.ok();
-        }
+    if client.known_facts().is_some_and(|facts| facts.kind == EngineKind::Docker) {
+        let path = format!("/build/cancel?id={}", spec.job.id);
+        tokio::time::timeout(QUICK, client.stream(Method::POST, &path, nothing())).await.ok();
+    }
+    end_steps(client, spec, steps::end).await;
+}
+
+/// Ends steps if they are of an engine that may not do so.
+async fn end_steps(client: &Client, spec: &BuildSpec, end: fn(&str)) {
+    if client.known_facts().is_some_and(|facts| facts.kind == EngineKind::Podman) {
+        let id = spec.job.id.clone();
+        blocking(move || end(&id)).await.ok();
     }
 }
 
@@ -150,10 +154,7 @@ async fn carry_out(client: &Client, order: Order<'_>, log: &mut LogFile) -> End 
         Ok(facts) => facts,
         Err(trouble) => return failed(trouble.to_string()),
     };
-    if facts.kind == EngineKind::Podman {
-        let id = spec.job.id.clone();
-        blocking(move || steps::end_left_over(&id)).await.ok();
-    }
+    end_steps(client, spec, steps::end_left_over).await;
     let path = request(order, &context.dockerfile, facts);
     let mut body = match client.stream(Method::POST, &path, context.archive(spec)).await {
         Ok(answer) => answer.into_body(),

@@ -28,7 +28,7 @@ pub(super) fn end(build: &str) {
     look_until_quiet(build, QUIET_LOOKS);
 }
 
-/// Kills what an earlier server has left of a build.
+/// Kills what a server or an engine that is gone has left of a build.
 pub(super) fn end_left_over(build: &str) {
     look_until_quiet(build, 1);
 }
