@@ -1,12 +1,13 @@
 //! Moves the write-ahead log into the database, beside the writer.
 
 use std::ffi::c_int;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 use tracing::{debug, warn};
@@ -25,6 +26,10 @@ const SHORT_REST: i64 = 2 * 1024 * 1024 / PAGE;
 const STRETCH: i64 = 4;
 /// How long it waits for readers. One that takes longer is waited for again when the log has grown by as much as a long one.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// When nobody has written for so long, the log gives its bytes back to the disk.
+const QUIET: Duration = Duration::from_secs(1);
+/// Bytes that it may keep, for writes that come now and then.
+const SMALL_LOG: u64 = 4 * 1024 * 1024;
 /// Bytes of a page.
 const PAGE: i64 = 4096;
 
@@ -32,6 +37,7 @@ const PAGE: i64 = 4096;
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     connection: Mutex<Connection>,
+    log: PathBuf,
     state: Mutex<State>,
     changed: Condvar,
     /// Pages in the log after the last commit.
@@ -51,6 +57,13 @@ struct State {
     stopped: bool,
 }
 
+/// The write-ahead log of a database.
+pub(super) fn log_of(file: &Path) -> PathBuf {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
 impl Checkpointer {
     pub(super) fn open(file: &Path, long_log: i64) -> anyhow::Result<Self> {
         let connection = Connection::open_with_flags(file, OpenFlags::default())?;
@@ -59,6 +72,7 @@ impl Checkpointer {
         connection.pragma_update(None, "cache_size", -64)?;
         Ok(Self {
             connection: Mutex::new(connection),
+            log: log_of(file),
             state: Mutex::default(),
             changed: Condvar::new(),
             log_pages: Arc::default(),
@@ -130,7 +144,7 @@ impl Checkpointer {
             {
                 let mut state = self.state.lock();
                 while !state.dirty && !state.stopped {
-                    self.changed.wait(&mut state);
+                    self.wait_for_commits(&mut state);
                 }
                 // Only `stop` cuts the pause short.
                 self.changed.wait_while_for(&mut state, |state| !state.stopped, PAUSE);
@@ -140,6 +154,16 @@ impl Checkpointer {
                 state.dirty = false;
             }
             self.checkpoint(&self.connection.lock());
+        }
+    }
+
+    /// Waits until something changes, or for a while if there is a log to be emptied when nothing does.
+    fn wait_for_commits(&self, state: &mut MutexGuard<'_, State>) {
+        let takes_room = fs::metadata(&self.log).is_ok_and(|log| log.len() > SMALL_LOG);
+        if !takes_room {
+            self.changed.wait(state);
+        } else if self.changed.wait_for(state, QUIET).timed_out() && !state.dirty {
+            MutexGuard::unlocked(state, || self.empty_log(&self.connection.lock()));
         }
     }
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use tracing::{info, warn};
 
+use super::checkpoint::log_of;
 use crate::StoreError;
 
 /// Most bytes that are set aside.
@@ -72,7 +73,7 @@ impl Room {
     /// room.
     pub(super) fn open(file: &Path) -> Self {
         let dir = file.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-        let log = file.with_extension("sqlite-wal");
+        let log = log_of(file);
         let reserve = dir.join("reserve");
         let held = reserve.metadata().is_ok_and(|file| file.len() > 0);
         let size = statvfs(&dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
 use model::Timestamp;
@@ -330,4 +331,24 @@ async fn the_log_starts_over_though_the_writer_never_rests() {
 
     let log = std::fs::metadata(dir.path().join("db.sqlite-wal")).unwrap().len();
     assert!(log < written / 4, "{log} bytes of log for {written} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_emptied_when_nobody_writes_any_more() {
+    let opened = open();
+    insert(&opened.db, "a").await.unwrap();
+    let doc = "x".repeat(8 << 20);
+    opened.db.write(move |tx| tx.run("UPDATE storage SET doc = ?1", [doc]).map(drop)).await.unwrap();
+    let log = opened.dir.path().join("db.sqlite-wal");
+    let length = || std::fs::metadata(&log).unwrap().len();
+    assert!(length() > 8 << 20);
+
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while length() > 0 {
+        assert!(Instant::now() < deadline, "{} bytes of log", length());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    insert(&opened.db, "b").await.unwrap();
+    assert_eq!(ids(&opened.db), ["a", "b"]);
 }
