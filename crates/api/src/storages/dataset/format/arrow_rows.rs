@@ -13,7 +13,7 @@ use model::raw_json::{JsonError, Scanner};
 use super::arrow_schema::{Kind, Members};
 
 /// A batch is full at so many bytes of JSON, or at so many cells: a short entry can have thousands, all of them empty.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CELLS: usize = 1 << 19;
 
 /// Rows of one table, on their way into a batch.

@@ -14,8 +14,8 @@ use super::arrow_rows::Rows;
 use super::arrow_schema::{Kind, Members};
 
 /// A row group ends at so many bytes of JSON, or when its columns take so much memory.
-const GROUP_BYTES: usize = 8 << 20;
-const GROUP_MEMORY: usize = 16 << 20;
+const GROUP_BYTES: usize = 4 << 20;
+const GROUP_MEMORY: usize = 8 << 20;
 
 pub(super) struct Parquet {
     rows: Rows,
