@@ -18,7 +18,8 @@ const QUIET_LOOKS: u32 = 20;
 /// No more looks than this are taken. That takes at least ten seconds.
 const MAX_LOOKS: u32 = 200;
 
-/// The name of a host that the steps of a build know, and no other process.
+/// The name of a host that the steps of a build know, and no other process. In the network of the host Podman does not tell
+/// them of it, so they are not found.
 pub(super) fn host(build: &str) -> String {
     format!("build-{build}.playhouse.invalid")
 }
