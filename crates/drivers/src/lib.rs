@@ -7,6 +7,7 @@
 mod files;
 mod job;
 mod life;
+mod pids;
 
 #[cfg(feature = "docker")]
 pub mod docker;

@@ -1,13 +1,15 @@
 //! The steps of builds that nobody waits for any more. Podman begins no step when its caller is gone, but the one that it is
 //! at comes to an end by itself, which may be never. What it runs can be found if the engine is on this machine.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::pids::pids;
 
 /// So much of a list of hosts is read.
 const MAX_HOSTS: u64 = 64 * 1024;
@@ -48,9 +50,7 @@ fn look_until_quiet(build: &str, looks: u32) {
 
 /// Kills the processes that know this host, and tells whether there was one.
 fn kill_all(host: &str) -> bool {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.fold(false, |found, pid| kill(pid, host).unwrap_or(false) | found)
+    pids().filter_map(Pid::from_raw).fold(false, |found, pid| kill(pid, host).unwrap_or(false) | found)
 }
 
 fn kill(pid: Pid, host: &str) -> io::Result<bool> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Usage;
+use crate::pids::pids;
 
 /// What `/proc/<pid>/stat` tells of a process.
 struct Stat {
@@ -80,9 +81,7 @@ fn descendants_in(all: &HashMap<i32, Stat>, pid: i32) -> Vec<i32> {
 }
 
 fn all() -> HashMap<i32, Stat> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid: i32| Some((pid, stat(pid)?))).collect()
+    pids().filter_map(|pid| Some((pid, stat(pid)?))).collect()
 }
 
 fn stat(pid: i32) -> Option<Stat> {
