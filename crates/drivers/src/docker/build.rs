@@ -225,10 +225,7 @@ fn request(order: Order<'_>, dockerfile: &str, facts: &Facts) -> String {
     match facts.kind {
         // BuildKit, which every version that is supported has.
         EngineKind::Docker => query.append_pair("version", "2").append_pair("buildid", &spec.job.id),
-        EngineKind::Podman => {
-            let host = format!("{}:127.0.0.1", steps::host(&spec.job.id));
-            query.append_pair("extrahosts", &json!([host]).to_string())
-        }
+        EngineKind::Podman => query.append_pair("shmsize", &steps::shared_memory_bytes(&spec.job.id).to_string()),
     };
     format!("/build?{}", query.finish())
 }

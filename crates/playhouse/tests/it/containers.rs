@@ -170,9 +170,13 @@ async fn an_abort_leaves_nothing_and_a_missing_image_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_takes_too_long_or_is_aborted_goes_no_further() {
-    on_each(&["--build-timeout-secs", "6"], async |stage| {
+    goes_no_further("bridge", ["4714.001", "4714.002"]).await;
+    goes_no_further("host", ["4714.003", "4714.004"]).await;
+}
+
+async fn goes_no_further(network: &str, marks: [&str; 2]) {
+    on_each(&["--build-timeout-secs", "6", "--docker-network", network], async |stage| {
         let (engine, server) = (&stage.engine.name, &stage.server);
-        let marks = ["4714.001", "4714.002"];
         let instructions = |mark| format!("RUN echo begun && sleep {mark}\nRUN echo further {mark}\n");
         let endless = unbuilt_actor(server, "endless", &instructions(marks[0]), "").await;
         let aborted = unbuilt_actor(server, "aborted", &instructions(marks[1]), "").await;
@@ -280,7 +284,8 @@ async fn an_engine_that_is_restarted_loses_no_output_and_ends_what_it_cannot_kee
         let server = &stage.server;
         let script = "i=0\nwhile [ $i -lt 100000 ]; do echo line $i; i=$((i+1)); sleep 0.02; done\n";
         let actor = shell_actor(server, "talker", script).await;
-        let builder = unbuilt_actor(server, "builder", "RUN echo begun && sleep 4715.1\n", "").await;
+        let mark = if name == "docker" { "4715.1" } else { "4715.2" };
+        let builder = unbuilt_actor(server, "builder", &format!("RUN echo begun && sleep {mark}\n"), "").await;
         let run = start(server, &actor, "memory=256").await;
         let build = start_build(server, &builder).await;
         says(server, &run, "line 20\n").await;
@@ -303,6 +308,7 @@ async fn an_engine_that_is_restarted_loses_no_output_and_ends_what_it_cannot_kee
             small.restart(&[&name, "live"]);
             goes_on(server, &run).await;
         } else {
+            assert_eq!(processes_of(mark), Vec::<i32>::new(), "{name}");
             goes_on(server, &run).await;
         }
         let after = start(server, &actor, "memory=256").await;
