@@ -75,7 +75,7 @@ fn kill(pid: Pid, bytes: u64) -> io::Result<bool> {
 /// The size in a table of mounts, as in proc_pid_mountinfo(5).
 fn size_of_shared_memory(mounts: &str) -> Option<u64> {
     let is_it = |mount: &&str| mount.split(' ').nth(4) == Some("/dev/shm");
-    let options = mounts.lines().filter(is_it).last()?.rsplit(' ').next()?;
+    let options = mounts.lines().rfind(is_it)?.rsplit(' ').next()?;
     let kilobytes = options.split(',').find_map(|option| option.strip_prefix("size=")?.strip_suffix('k'))?;
     Some(kilobytes.parse::<u64>().ok()? * 1024)
 }
