@@ -255,28 +255,36 @@ impl<'a> Scanner<'a> {
         if self.at < self.text.len() { Err(self.expected("the end of the text")) } else { Ok(()) }
     }
 
-    /// Skips what needs no look inside a string, eight bytes at a time while there are eight.
+    /// Skips what needs no look inside a string: eight bytes at a time, since most end soon, and the rest of a long one at once.
     fn skip_plain_characters(&mut self) {
         const ONES: u64 = u64::MAX / 255;
         const HIGHS: u64 = ONES << 7;
         const QUOTES: u64 = ONES * b'"' as u64;
         const BACKSLASHES: u64 = ONES * b'\\' as u64;
-        let bytes = self.text.as_bytes();
-        while let Some(chunk) = bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+        const LONG: usize = 32;
+        let rest = &self.text.as_bytes()[self.at..];
+        let mut at = 0;
+        while let Some(chunk) = rest[at..].first_chunk::<8>() {
             let word = u64::from_le_bytes(*chunk);
             // The classic test for a zero byte; a false hit can only lie above a true one, and the lowest is the one taken.
             let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
             let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
             let hits = control | has_zero(word ^ QUOTES) | has_zero(word ^ BACKSLASHES);
             if hits != 0 {
-                self.at += hits.trailing_zeros() as usize / 8;
+                self.at += at + hits.trailing_zeros() as usize / 8;
                 return;
             }
-            self.at += 8;
+            at += 8;
+            if at == LONG {
+                let end = memchr::memchr2(b'"', b'\\', &rest[at..]).map_or(rest.len(), |length| at + length);
+                if rest[at..end].iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20 {
+                    self.at += end;
+                    return;
+                }
+            }
         }
-        while self.peek().is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-            self.at += 1;
-        }
+        let is_plain = |&&byte: &&u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+        self.at += at + rest[at..].iter().take_while(is_plain).count();
     }
 
     fn escape(&mut self) -> Result<(), JsonError> {
@@ -483,6 +491,22 @@ mod tests {
         // What we accept can be read inside an array by a reader that stops at 128.
         let within_array = format!("[{}]", nested(MAX_DEPTH as usize));
         assert!(serde_json::from_str::<serde_json::Value>(&within_array).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_plain_is_found_at_each_place_of_a_string() {
+        for length in 0..150 {
+            let plain = "xé\u{7f}".chars().cycle().take(length).collect::<String>();
+            let end = plain.len() + 1;
+            let rest = "y".repeat(50);
+            let string = |text: &str| Scanner::new(text).string().map(|string| string.decode().into_owned());
+
+            assert_eq!(string(&format!("\"{plain}\"{rest}")), Ok(plain.clone()));
+            assert_eq!(string(&format!("\"{plain}\\n{rest}\"")), Ok(format!("{plain}\n{rest}")));
+            let error = string(&format!("\"{plain}\u{1f}{rest}\"")).unwrap_err();
+            assert_eq!((error.at, error.problem), (end, JsonProblem::ControlCharacter));
+            assert_eq!(string(&format!("\"{plain}")).unwrap_err().at, end);
+        }
     }
 
     #[test]
