@@ -46,10 +46,10 @@ async fn named(store: &Store, kind: StorageKind, name: &str) -> StorageId {
     store.storages.get_or_create(new).await.unwrap().storage.id
 }
 
-/// Items of about a kilobyte, many enough that tails are sealed all the time.
+/// Items of about a kilobyte, many enough that tails are sealed all the time, and that some have objects from the beginning.
 fn items(writer: usize, number: usize) -> String {
     let text = "x".repeat(1000);
-    let list: Vec<String> = (0..=number % 200)
+    let list: Vec<String> = (0..=number * 17 % 600)
         .map(|at| format!("{{\"w\":{writer},\"n\":{number},\"at\":{at},\"t\":\"{text}\"}}"))
         .collect();
     format!("[{}]", list.join(","))
@@ -185,7 +185,7 @@ async fn check_objects(store: &Store, dir: &Path) {
 
     let database = rusqlite::Connection::open(dir.join("db.sqlite")).unwrap();
     let mut known = database
-        .prepare("SELECT object FROM record WHERE object IS NOT NULL UNION SELECT object FROM ds_segment UNION SELECT object FROM object_garbage UNION SELECT object FROM object_pending")
+        .prepare("SELECT object FROM record WHERE object IS NOT NULL UNION SELECT object FROM ds_segment UNION SELECT object FROM ds_tail WHERE object IS NOT NULL UNION SELECT object FROM object_garbage UNION SELECT object FROM object_pending")
         .unwrap();
     let known: BTreeSet<String> = known.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
     for shelf in std::fs::read_dir(dir.join("objects")).unwrap() {

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::Path;
+mod dir;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,21 +16,7 @@ use playhouse_store::embedded::{EmbeddedOptions, EmbeddedStore};
 use playhouse_store::{NewRecord, RecordBody, RunFilter, Store, Window};
 use proptest::prelude::*;
 
-async fn open(dir: &Path, clock: &Arc<StoppedClock>) -> Store {
-    let options =
-        EmbeddedOptions { clock: clock.clone(), random: Arc::new(ForeseeableRandom::default()), inline: true };
-    EmbeddedStore::open(dir, options).await.unwrap()
-}
-
-fn count(dir: &Path, sql: &str) -> i64 {
-    let database = rusqlite::Connection::open(dir.join("db.sqlite")).unwrap();
-    database.query_row(sql, [], |row| row.get(0)).unwrap()
-}
-
-fn objects(dir: &Path) -> usize {
-    let shelves = std::fs::read_dir(dir.join("objects")).unwrap();
-    shelves.map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().count()).sum()
-}
+use self::dir::{count, objects, open};
 
 async fn put(store: &Store, id: &StorageId, size: usize) {
     let record = NewRecord { key: "key".to_owned(), content_type: "text/plain".to_owned(), content_encoding: None };
@@ -269,10 +256,10 @@ async fn nothing_is_left_of_deleted_storages() {
     assert_eq!(count(dir.path(), "SELECT count(*) FROM storage"), 1);
     assert_eq!(count(dir.path(), "SELECT count(*) FROM counter"), 1);
     // Objects stay for a while, for those who have opened a record and not begun to read it.
-    assert_eq!(objects(dir.path()), 4);
+    assert_eq!(objects(dir.path()).len(), 4);
     clock.advance_millis(6 * 60 * 1000);
     store.upkeep.run().await.unwrap();
-    assert_eq!(objects(dir.path()), 1);
+    assert_eq!(objects(dir.path()).len(), 1);
     assert_eq!(count(dir.path(), "SELECT count(*) FROM object_garbage"), 0);
 }
 
@@ -290,14 +277,14 @@ async fn an_upload_that_is_given_up_leaves_no_object() {
         let store = store.clone();
         async move { store.records.put(&kvs, record, RecordBody::Stream(Box::pin(receiver))).await }
     });
-    while objects(dir.path()) == 0 {
+    while objects(dir.path()).is_empty() {
         tokio::task::yield_now().await;
     }
     upload.abort();
     assert!(upload.await.unwrap_err().is_cancelled());
     store.upkeep.run().await.unwrap();
 
-    assert_eq!(objects(dir.path()), 0);
+    assert_eq!(objects(dir.path()).len(), 0);
     let spare = count(dir.path(), "SELECT count(*) FROM object_pending");
     drop(store);
     let store = open(dir.path(), &clock).await;

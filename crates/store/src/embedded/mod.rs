@@ -10,6 +10,7 @@ mod builds;
 mod core;
 mod datasets;
 mod db;
+mod disk;
 mod doc;
 mod front;
 mod jobs;

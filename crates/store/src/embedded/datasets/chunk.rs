@@ -114,11 +114,15 @@ pub(super) async fn cut(items: Items) -> Result<(Vec<Chunk>, usize), StoreError>
 
 fn cut_now(items: Items) -> io::Result<Vec<Chunk>> {
     let lines = Bytes::from(items.lines);
-    let mut chunks = Vec::with_capacity(lines.len() / MAX_CHUNK + 1);
+    // As many as leave room for the last item of each. They are to have about the same size: the last one would often be too
+    // small for a frame if all others were as large as they may be.
+    let wanted = lines.len().div_ceil(MAX_CHUNK / 8 * 7).max(1);
+    let mut chunks = Vec::with_capacity(wanted);
     let (mut start, mut end) = (0, 0);
     let mut shapes = 0..0;
     for item_end in items.ends.iter().map(|&end| end as usize) {
-        if item_end - start > MAX_CHUNK && !shapes.is_empty() {
+        let is_enough = item_end - start > MAX_CHUNK || end >= (chunks.len() + 1) * lines.len() / wanted;
+        if is_enough && !shapes.is_empty() {
             chunks.push(Chunk::new(lines.slice(start..end), &items.shapes[shapes.clone()])?);
             (start, shapes.start) = (end, shapes.end);
         }
@@ -248,6 +252,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_larger_than_a_chunk_is_cut_into_frames() {
+        let item = format!("{{\"a\":\"{}\"}}", "x".repeat(1000));
+        for n in (140..1200).chain([9000]) {
+            let body = format!("[{}]", vec![&*item; n].join(","));
+            let chunks = cut_now(model::push::split_items(body.as_bytes()).unwrap()).unwrap();
+            assert!(chunks.iter().all(|chunk| chunk.is_frame() && chunk.size <= MAX_CHUNK as u64), "{n}");
+        }
+    }
+
+    #[test]
     fn a_chunk_that_will_be_a_frame_knows_the_paths_of_its_items() {
         let paths_of_all = |items: &[&str]| {
             let items = model::push::split_items(format!("[{}]", items.join(",")).as_bytes()).unwrap();
@@ -259,7 +273,7 @@ mod tests {
         assert_eq!(paths(r#"{"b":{"c":1},"a":[]}"#, 5000), [Some(r#"["a","b/c"]"#.to_owned())]);
         let [a, b] = ["a", "b"].map(|key| format!("{{\"{key}\":\"{}\"}}", "x".repeat(1000)));
         assert_eq!(
-            paths_of_all(&[[&*a; 190], [&*b; 190]].concat()),
+            paths_of_all(&[[&*a; 150], [&*b; 150]].concat()),
             [r#"["a"]"#, r#"["a","b"]"#, r#"["b"]"#].map(|paths| Some(paths.to_owned()))
         );
         assert_eq!(paths(r#"{"b":1}"#, 2000), [None], "too small for a frame");

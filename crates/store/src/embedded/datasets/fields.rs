@@ -3,16 +3,11 @@
 use std::sync::Arc;
 
 use model::item_view::FieldCollector;
-use rusqlite::Connection;
 
 use super::super::core::Core;
 use super::super::db::{Cache, Counter, Sql as _};
-use super::chunk::add_fields;
-use super::{read, row_of};
+use super::tail;
 use crate::StoreError;
-
-/// Bytes of lines that are read at a time.
-const STEP: u64 = 1024 * 1024;
 
 /// The paths of a dataset's first items. What is among the first of all was among the first before, so this is only ever
 /// added to.
@@ -46,15 +41,20 @@ pub(super) async fn fields(
 fn grow(core: &Core, k: i64, known: &Known, items: u64) -> Result<Known, StoreError> {
     let mut fields = known.fields.clone();
     let tails = core.db.read(|connection| {
-        connection.all("SELECT tail, first FROM ds_tail WHERE k = ?1 ORDER BY first", [k], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
+        connection.all("SELECT tail, first, object FROM ds_tail WHERE k = ?1 ORDER BY first", [k], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?, row.get::<_, Option<String>>(2)?))
         })
     })?;
-    for (tail, first) in tails {
+    for (tail, first, object) in tails {
         // A chunk that was walked in part at the last time cannot be: pushes come whole.
         let mut place = known.items.saturating_sub(first);
-        while let Some(next) = core.db.read(|connection| walk(connection, tail, place, &mut fields))? {
-            place = next;
+        loop {
+            let chunks = tail::chunks(core, tail, place)?;
+            let Some(last) = chunks.last() else { break };
+            place = last.place + last.chunk.n;
+            for chunk in &chunks {
+                chunk.add_fields(&mut fields, core, object.as_deref())?;
+            }
         }
     }
     // Last, so that a tail that was sealed under our hands is in it.
@@ -66,26 +66,4 @@ fn grow(core: &Core, k: i64, known: &Known, items: u64) -> Result<Known, StoreEr
         fields.extend(paths);
     }
     Ok(Known { items, fields })
-}
-
-/// Walks some chunks from `place` on and returns where to go on, or nothing at the end.
-fn walk(
-    connection: &Connection,
-    tail: i64,
-    place: u64,
-    fields: &mut FieldCollector,
-) -> Result<Option<u64>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT r, n, size, codec, body FROM ds_chunk WHERE r >= ?1 AND r < ?2 ORDER BY r")?;
-    let mut rows = statement.query([row_of(tail, place), row_of(tail + 1, 0)])?;
-    let (mut next, mut size) = (None, 0);
-    while size < STEP
-        && let Some(row) = rows.next()?
-    {
-        let (place, chunk) = read::chunk(row)?;
-        add_fields(fields, &chunk.lines().map_err(anyhow::Error::from)?);
-        size += chunk.size;
-        next = Some(place + chunk.n);
-    }
-    Ok(next)
 }

@@ -2,7 +2,8 @@
 //!
 //! A push becomes one row, or a few if it is large, in the dataset's open *tail*. A tail that has grown, or has gone quiet with
 //! something in it, is *closed*, and then *sealed*: its items become one object, a plain `.jsonl.zst` file, and its rows
-//! go. Pieces are found by the index of their first item, never by scanning.
+//! go. A tail that begins with a large push has its object from the beginning, so that the bulk of a large dataset is written
+//! once. Pieces are found by the index of their first item, never by scanning.
 
 mod append;
 mod chunk;
@@ -12,6 +13,7 @@ mod pages;
 mod read;
 mod seal;
 mod segment;
+mod tail;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use model::push::Items;
 use model::{StorageId, StorageKind};
 use rusqlite::params;
 
+use self::chunk::Chunk;
 use super::core::Core;
 use super::db::{Cache, Counter, Sql as _, WriteTx};
 use super::objects;
@@ -56,9 +59,21 @@ impl DatasetStore for Datasets {
     async fn append(&self, id: &StorageId, items: Items) -> Result<u64, StoreError> {
         let k = self.key(id)?;
         let clean = items.clean_count as u64;
+        let size = items.lines.len();
         let (chunks, weight) = chunk::cut(items).await?;
         let core = self.core.clone();
-        self.core.db.grow_checked(weight, move |tx| append::append(&core, tx, k, &chunks, clean)).await
+        if !chunks.iter().any(Chunk::is_frame) {
+            let append = move |tx: &mut WriteTx<'_>| append::append(&core, tx, k, &chunks, clean, &mut Vec::new());
+            return self.core.db.grow_checked(weight, append).await;
+        }
+        self.core.db.admit(weight as u64)?;
+        let mut blanks = self.core.objects.blanks(append::objects_for(size)).await?;
+        let append = move |tx: &mut WriteTx<'_>| {
+            let total = append::append(&core, tx, k, &chunks, clean, &mut blanks);
+            core.objects.give_back(blanks);
+            total
+        };
+        self.core.db.grow_much(weight, append).await
     }
 
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
@@ -114,13 +129,19 @@ pub(super) fn purge(tx: &WriteTx<'_>, k: i64, limit: usize) -> Result<usize, Sto
     if !segments.is_empty() {
         return Ok(segments.len());
     }
-    if let Some(tail) = tx.one("SELECT tail FROM ds_tail WHERE k = ?1 LIMIT 1", [k], |row| row.get::<_, i64>(0))? {
+    let tail = tx.one("SELECT tail, object FROM ds_tail WHERE k = ?1 LIMIT 1", [k], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+    })?;
+    if let Some((tail, object)) = tail {
         let chunks = tx.run(
             "DELETE FROM ds_chunk WHERE r IN (SELECT r FROM ds_chunk WHERE r >= ?1 AND r < ?2 LIMIT ?3)",
             params![row_of(tail, 0), row_of(tail + 1, 0), limit],
         )?;
         if chunks < limit {
             tx.run("DELETE FROM ds_tail WHERE tail = ?1", [tail])?;
+            if let Some(object) = object {
+                objects::discard(tx, &object)?;
+            }
         }
         return Ok(chunks + 1);
     }

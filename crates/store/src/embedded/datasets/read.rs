@@ -21,8 +21,9 @@ use crate::{ItemChunk, ItemChunks, Noun, PackedItems, StoreError, Window};
 
 /// About how many bytes of lines one step reads.
 const STEP: usize = 512 * 1024;
-/// The same for a step that leaves them packed, so that there is little to do and little in memory.
-const PACKED_STEP: usize = 4 * 1024 * 1024;
+/// The same for a step that leaves them packed, so that there is little to do. What is read fits into the cache of a core until it
+/// is sent.
+const PACKED_STEP: usize = 1024 * 1024;
 /// A window that holds no more bytes than this, as far as one can tell, is looked up on the calling thread.
 const SHORT: u64 = 64 * 1024;
 
@@ -360,13 +361,19 @@ fn find(connection: &Connection, k: i64, span: Span, form: Form) -> Result<Piece
     {
         return Ok(Piece::Segment(segment));
     }
-    let (tail, first) = connection
+    let (tail, first, object) = connection
         .one(
-            "SELECT tail, first FROM ds_tail WHERE k = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+            "SELECT tail, first, object FROM ds_tail WHERE k = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
             params![k, next],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)),
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?, row.get::<_, Option<Arc<str>>>(2)?)),
         )?
         .ok_or_else(gone)?;
+    if let Some(object) = object {
+        let segment = begun_segment(connection, tail, first, object)?;
+        if next < segment.first + segment.n {
+            return Ok(Piece::Segment(segment));
+        }
+    }
     let row = connection
         .one(
             "SELECT r FROM ds_chunk WHERE r <= ?1 AND r >= ?2 AND r < ?3 ORDER BY r DESC LIMIT 1",
@@ -376,7 +383,7 @@ fn find(connection: &Connection, k: i64, span: Span, form: Form) -> Result<Piece
         .ok_or_else(gone)?;
 
     let mut statement = connection.prepare_cached(if desc {
-        "SELECT r, n, size, codec, body FROM ds_chunk WHERE r <= ?1 AND r >= ?2 ORDER BY r DESC"
+        "SELECT r, n, size, codec, body FROM ds_chunk WHERE r <= ?1 AND r >= ?2 AND at IS NULL ORDER BY r DESC"
     } else {
         "SELECT r, n, size, codec, body FROM ds_chunk WHERE r >= ?1 AND r < ?2 ORDER BY r"
     })?;
@@ -403,6 +410,22 @@ fn find(connection: &Connection, k: i64, span: Span, form: Form) -> Result<Piece
     let n = chunks.iter().map(|chunk| chunk.n).sum();
     let wanted = join(&chunks).and_then(|lines| form.of(pick(lines, n, span.within(begin, n), desc)?));
     Ok(Piece::Chunks(wanted.map_err(|error| damaged(&error))?, span.behind(begin, n)))
+}
+
+/// What of a tail lies in its object already.
+fn begun_segment(connection: &Connection, tail: i64, first: u64, object: Arc<str>) -> Result<Segment, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT n, bytes, size, at FROM ds_chunk WHERE r >= ?1 AND r < ?2 ORDER BY r")?;
+    let mut rows = statement.query([row_of(tail, 0), row_of(tail + 1, 0)])?;
+    let mut segment = Segment { first, n: 0, object, frames: Vec::new() };
+    while let Some(row) = rows.next()?
+        && row.get::<_, Option<u64>>(3)?.is_some()
+    {
+        let n = row.get(0)?;
+        segment.n += n;
+        segment::add_entry(&mut segment.frames, n, row.get(1)?, row.get(2)?).map_err(|error| damaged(&error))?;
+    }
+    Ok(segment)
 }
 
 /// Reads the columns `r, n, size, codec, body`; the place is that in the tail.

@@ -11,20 +11,18 @@ use super::super::db::{Sql as _, WriteTx};
 use super::append::state;
 use super::chunk::add_fields;
 use super::segment::{Builder, Segment};
-use super::{read, row_of};
+use super::{row_of, tail};
 use crate::{Noun, StoreError};
 
 /// Milliseconds without a change after which a tail counts as quiet.
 const QUIET_MILLIS: i64 = 10 * 60 * 1000;
-/// Bytes of lines that are read at a time.
-const STEP: u64 = 1024 * 1024;
-
 /// A tail that is to be sealed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Tail {
     tail: i64,
     k: i64,
     first: u64,
+    object: Option<String>,
 }
 
 /// Closes the tails that have gone quiet and seals all closed ones.
@@ -35,15 +33,15 @@ pub(in crate::embedded) async fn seal_due(core: &Arc<Core>) -> Result<(), StoreE
     while !core.upkeep.is_stopped() {
         let next = core.db.read(|connection| {
             connection.one(
-                "SELECT t.tail, t.k, t.first FROM ds_tail t JOIN counter ON counter.k = t.k
+                "SELECT t.tail, t.k, t.first, t.object FROM ds_tail t JOIN counter ON counter.k = t.k
                  WHERE t.state = ?1 AND t.tail > ?2 ORDER BY t.tail LIMIT 1",
                 [state::CLOSED, last],
-                |row| Ok(Tail { tail: row.get(0)?, k: row.get(1)?, first: row.get(2)? }),
+                |row| Ok(Tail { tail: row.get(0)?, k: row.get(1)?, first: row.get(2)?, object: row.get(3)? }),
             )
         })?;
         let Some(tail) = next else { break };
         last = tail.tail;
-        match seal(core, tail).await {
+        match seal(core, &tail).await {
             // The dataset was deleted meanwhile.
             Ok(()) | Err(StoreError::NotFound(_)) => {}
             Err(error) => {
@@ -84,71 +82,67 @@ async fn close_quiet(core: &Arc<Core>) -> Result<(), StoreError> {
     core.db.write(close).await
 }
 
-async fn seal(core: &Arc<Core>, tail: Tail) -> Result<(), StoreError> {
+async fn seal(core: &Arc<Core>, tail: &Tail) -> Result<(), StoreError> {
     let (segment, columns) = build(core, tail)?;
-    let Segment { file, frames, n, size } = segment;
-    debug!(dataset = tail.k, items = n, size, bytes = file.len(), "Sealing a tail");
-    let bytes = file.len();
-    let object = core.objects.put(file.into()).await?;
+    let Segment { stored, file, frames, n, size } = segment;
+    let bytes = stored + file.len() as u64;
+    debug!(dataset = tail.k, items = n, size, bytes, "Sealing a tail");
+    let (object, reserved) = match &tail.object {
+        Some(object) => {
+            core.objects.finish(object, stored, &file)?;
+            (object.clone(), None)
+        }
+        None => {
+            let reserved = core.objects.put(file.into()).await?;
+            (reserved.key().to_owned(), Some(reserved))
+        }
+    };
     let paths = serde_json::to_string(&columns.paths().collect::<Vec<_>>()).map_err(anyhow::Error::from)?;
+    let Tail { tail, k, first, .. } = *tail;
     core.db
         .write(move |tx| {
-            tx.counter(tail.k)?;
-            if tx.run("DELETE FROM ds_tail WHERE tail = ?1", [tail.tail])? == 0 {
+            tx.counter(k)?;
+            if tx.run("DELETE FROM ds_tail WHERE tail = ?1", [tail])? == 0 {
                 return Err(StoreError::NotFound(Noun::Storage));
             }
-            tx.run("DELETE FROM ds_chunk WHERE r >= ?1 AND r < ?2", [row_of(tail.tail, 0), row_of(tail.tail + 1, 0)])?;
-            let columns = columns_row(tx, tail.k, &paths)?;
+            tx.run("DELETE FROM ds_chunk WHERE r >= ?1 AND r < ?2", [row_of(tail, 0), row_of(tail + 1, 0)])?;
+            let columns = columns_row(tx, k, &paths)?;
             tx.run(
                 "INSERT INTO ds_segment (k, first, n, size, object, bytes, columns, frames)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![tail.k, tail.first, n, size, object.key(), bytes, columns, frames],
+                params![k, first, n, size, object, bytes, columns, frames],
             )?;
-            object.claim(tx)
+            reserved.map_or(Ok(()), |reserved| reserved.claim(tx))
         })
         .await
 }
 
 /// Reads a tail, which nobody changes any more, in steps.
-fn build(core: &Arc<Core>, tail: Tail) -> Result<(Segment, FieldCollector), StoreError> {
+fn build(core: &Arc<Core>, tail: &Tail) -> Result<(Segment, FieldCollector), StoreError> {
     let mut builder = Builder::default();
     let mut columns = FieldCollector::default();
     let mut place = 0;
     loop {
-        let chunks = core.db.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT r, n, size, codec, body, paths FROM ds_chunk WHERE r >= ?1 AND r < ?2 ORDER BY r",
-            )?;
-            let mut rows = statement.query([row_of(tail.tail, place), row_of(tail.tail + 1, 0)])?;
-            let (mut chunks, mut size) = (Vec::new(), 0);
-            while size < STEP
-                && let Some(row) = rows.next()?
-            {
-                let (place, mut chunk) = read::chunk(row)?;
-                chunk.paths = row.get(5)?;
-                size += chunk.size;
-                chunks.push((place, chunk));
-            }
-            Ok(chunks)
-        })?;
+        let chunks = tail::chunks(core, tail.tail, place)?;
         if chunks.is_empty() {
             break;
         }
-        for (found, chunk) in chunks {
-            if found != place {
+        for found in chunks {
+            if found.place != place {
                 return Err(StoreError::Backend(anyhow::anyhow!("a chunk of tail {} is missing", tail.tail)));
             }
+            let chunk = &found.chunk;
             place += chunk.n;
-            let added = match &chunk.paths {
-                Some(paths) => {
-                    columns.extend(serde_json::from_str::<Vec<String>>(paths).map_err(anyhow::Error::from)?);
-                    builder.add_frame(&chunk)
+            let added = if chunk.is_frame() {
+                found.add_fields(&mut columns, core, tail.object.as_deref())?;
+                match &found.stored {
+                    Some(bytes) => builder.add_stored(chunk.n, bytes.end - bytes.start, chunk.size),
+                    None => builder.add_frame(chunk),
                 }
-                None => {
-                    let lines = chunk.lines().map_err(anyhow::Error::from)?;
-                    add_fields(&mut columns, &lines);
-                    builder.add(&chunk, &lines)
-                }
+            } else {
+                let lines = found.lines(core, None)?;
+                add_fields(&mut columns, &lines);
+                builder.add(chunk.n, &lines)
             };
             added.map_err(anyhow::Error::from)?;
         }

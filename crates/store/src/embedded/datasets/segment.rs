@@ -16,9 +16,11 @@ const MAGIC: &[u8; 8] = b"PLAYHSEG";
 const VERSION: u8 = 1;
 const ENTRY: usize = 12;
 
-/// Builds a segment in memory; a tail is small enough.
+/// Builds a segment in memory, but for what lies in its object already; a tail is small enough.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
+    /// Bytes that lie in the object already.
+    stored: u64,
     file: Vec<u8>,
     index: Vec<u8>,
     /// Lines that wait for their frame.
@@ -32,6 +34,9 @@ pub(super) struct Builder {
 
 /// A finished segment.
 pub(super) struct Segment {
+    /// Bytes that lie in its object already,
+    pub stored: u64,
+    /// and those behind them.
     pub file: Vec<u8>,
     /// The index alone.
     pub frames: Vec<u8>,
@@ -40,26 +45,31 @@ pub(super) struct Segment {
 }
 
 impl Builder {
+    /// Adds a frame that lies in the object. No chunk that does not may have been added before.
+    pub(super) fn add_stored(&mut self, n: u64, bytes: u64, size: u64) -> io::Result<()> {
+        self.n += n;
+        self.size += size;
+        self.stored += bytes;
+        add_entry(&mut self.index, n, bytes, size)
+    }
+
     /// Adds a chunk that [is a frame](Chunk::is_frame): compressed by whoever pushed it, as well as here.
     pub(super) fn add_frame(&mut self, chunk: &Chunk) -> io::Result<()> {
         self.flush()?;
         self.n += chunk.n;
         self.size += chunk.size;
-        self.push_frame(chunk.n, &chunk.body, usize::try_from(chunk.size).map_err(too_large)?)
+        self.push_frame(chunk.n, &chunk.body, chunk.size)
     }
 
-    /// Adds a chunk, of which `lines` are the lines.
-    pub(super) fn add(&mut self, chunk: &Chunk, lines: &[u8]) -> io::Result<()> {
-        if chunk.is_frame() {
-            return self.add_frame(chunk);
-        }
-        self.n += chunk.n;
-        self.size += chunk.size;
+    /// Adds the lines of `n` items, too few for a frame.
+    pub(super) fn add(&mut self, n: u64, lines: &[u8]) -> io::Result<()> {
+        self.n += n;
+        self.size += lines.len() as u64;
         if self.lines.len() + lines.len() > MAX_CHUNK {
             self.flush()?;
         }
         self.lines.extend_from_slice(lines);
-        self.waiting += chunk.n;
+        self.waiting += n;
         if self.lines.len() >= MAX_CHUNK / 2 { self.flush() } else { Ok(()) }
     }
 
@@ -72,7 +82,7 @@ impl Builder {
         for part in [&SKIPPABLE[..], &length.to_le_bytes(), &self.index, &footer] {
             self.file.extend_from_slice(part);
         }
-        Ok(Segment { file: self.file, frames: self.index, n: self.n, size: self.size })
+        Ok(Segment { stored: self.stored, file: self.file, frames: self.index, n: self.n, size: self.size })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -81,20 +91,27 @@ impl Builder {
         }
         let lines = std::mem::take(&mut self.lines);
         let n = std::mem::take(&mut self.waiting);
-        self.push_frame(n, &compress(&lines)?, lines.len())?;
+        self.push_frame(n, &compress(&lines)?, lines.len() as u64)?;
         self.lines = lines;
         self.lines.clear();
         Ok(())
     }
 
-    fn push_frame(&mut self, n: u64, frame: &[u8], size: usize) -> io::Result<()> {
-        let numbers = [u32::try_from(n).map_err(too_large)?, to_u32(frame.len())?, to_u32(size)?];
-        for number in numbers {
-            self.index.extend_from_slice(&number.to_le_bytes());
-        }
+    fn push_frame(&mut self, n: u64, frame: &[u8], size: u64) -> io::Result<()> {
+        add_entry(&mut self.index, n, frame.len() as u64, size)?;
         self.file.extend_from_slice(frame);
         Ok(())
     }
+}
+
+/// Adds a frame of `n` items that takes so many `bytes`, and whose lines have so large a `size`, to an index.
+pub(super) fn add_entry(index: &mut Vec<u8>, n: u64, bytes: u64, size: u64) -> io::Result<()> {
+    let mut entry = [0; ENTRY];
+    for (place, number) in entry.chunks_exact_mut(4).zip([n, bytes, size]) {
+        place.copy_from_slice(&u32::try_from(number).map_err(too_large)?.to_le_bytes());
+    }
+    index.extend_from_slice(&entry);
+    Ok(())
 }
 
 /// Frames that stand side by side in a segment.
@@ -149,10 +166,6 @@ pub(super) fn each(index: &[u8]) -> impl Iterator<Item = Frames> {
         *bytes += u64::from(number(4));
         Some(Frames { first, n, bytes: start..*bytes, size: number(8) as usize })
     })
-}
-
-fn to_u32(length: usize) -> io::Result<u32> {
-    u32::try_from(length).map_err(too_large)
 }
 
 fn too_large(_: std::num::TryFromIntError) -> io::Error {

@@ -44,6 +44,8 @@ pub(in crate::embedded) struct Counter {
     pub tail_bytes: u64,
     /// Chunks in it.
     pub tail_rows: u64,
+    /// Bytes of its object, as long as all of its chunks are there; 0 otherwise.
+    pub tail_packed: u64,
     /// Milliseconds by which the time of a queue is ahead of the clock.
     pub place_skew: i64,
     /// Place that a queue gave last.
@@ -91,6 +93,7 @@ impl Counter {
             place: row.get(at + 16)?,
             client: row.get(at + 17)?,
             many_clients: row.get(at + 18)?,
+            tail_packed: row.get(at + 19)?,
         })
     }
 
@@ -142,6 +145,7 @@ impl Counter {
                 self.place,
                 self.client,
                 self.many_clients,
+                self.tail_packed,
             ],
         )?;
         Ok(())
@@ -151,16 +155,17 @@ impl Counter {
 /// Its columns are those that [`Counter::from_row`] reads.
 const SELECT: &str =
     "SELECT modified_at, accessed_at, items, clean, handled, bytes, reads, writes, deletes, lists, head_reads,
-            tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients
+            tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients, tail_packed
      FROM counter WHERE k = ?1";
 const INSERT: &str =
     "INSERT INTO counter (k, modified_at, accessed_at, items, clean, handled, bytes, reads, writes, deletes, lists,
-            head_reads, tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+            head_reads, tail, tail_first, tail_bytes, tail_rows, place_skew, place, client, many_clients, tail_packed)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 const UPDATE: &str =
     "UPDATE counter SET modified_at = ?2, accessed_at = ?3, items = ?4, clean = ?5, handled = ?6, bytes = ?7,
             reads = ?8, writes = ?9, deletes = ?10, lists = ?11, head_reads = ?12, tail = ?13, tail_first = ?14,
-            tail_bytes = ?15, tail_rows = ?16, place_skew = ?17, place = ?18, client = ?19, many_clients = ?20
+            tail_bytes = ?15, tail_rows = ?16, place_skew = ?17, place = ?18, client = ?19, many_clients = ?20,
+            tail_packed = ?21
      WHERE k = ?1";
 
 /// Counters as the running transaction sees them.

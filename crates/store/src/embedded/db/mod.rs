@@ -125,6 +125,18 @@ impl Db {
         self.submit(Nature { checked: false, grows: true }, 0, op).await
     }
 
+    /// As [`grow`](Self::grow), for what holds on to about `weight` bytes while it waits.
+    ///
+    /// # Errors
+    /// `Full`.
+    pub(super) async fn grow_much<T, F>(&self, weight: usize, op: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(Nature { checked: false, grows: true }, weight, op).await
+    }
+
     /// As [`write`](Self::write), without the price of a savepoint: `op` promises to fail only before it first changes
     /// anything. If it breaks its promise, everything that is committed together with it fails.
     ///

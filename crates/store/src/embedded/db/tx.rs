@@ -1,6 +1,8 @@
 //! A write transaction as an operation sees it.
 
+use std::fs::File;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use model::Timestamp;
 use rusqlite::Connection;
@@ -11,11 +13,20 @@ use crate::StoreError;
 /// What runs once the transaction is on disk and before anybody hears of it.
 pub(super) type Hook = Box<dyn FnOnce() + Send>;
 
+/// What belongs to a transaction beside its rows.
+#[derive(Default)]
+pub(super) struct Aside {
+    /// Run in turn once it is on disk.
+    pub(super) hooks: Vec<Hook>,
+    /// Are to be on disk before it is.
+    pub(super) files: Vec<Arc<File>>,
+}
+
 /// A write transaction, shared with the operations that are committed together. Reads like a [`Connection`].
 pub(in crate::embedded) struct WriteTx<'a> {
     pub(super) connection: &'a Connection,
     pub(super) counters: &'a mut Counters,
-    pub(super) hooks: &'a mut Vec<Hook>,
+    pub(super) aside: &'a mut Aside,
     pub(super) now: Timestamp,
 }
 
@@ -51,10 +62,18 @@ impl WriteTx<'_> {
         self.counters.delete(self.connection, k)
     }
 
+    /// Has what was written to a file be on disk before this is.
+    pub(in crate::embedded) fn sync(&mut self, file: &Arc<File>) {
+        let files = &mut self.aside.files;
+        if !files.iter().any(|known| Arc::ptr_eq(known, file)) {
+            files.push(file.clone());
+        }
+    }
+
     /// Has `hook` run once this is on disk, before the caller hears of it: the place to bring caches up to date. It does
     /// not run if the operation or the commit fails.
     pub(in crate::embedded) fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
-        self.hooks.push(Box::new(hook));
+        self.aside.hooks.push(Box::new(hook));
     }
 }
 

@@ -11,12 +11,13 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::error;
 
+use super::super::disk::io_error;
 use super::checkpoint::Checkpointer;
 use super::closed;
 use super::counters::Counters;
 use super::room::Room;
 use super::sql::Sql as _;
-use super::tx::{Hook, WriteTx};
+use super::tx::{Aside, WriteTx};
 use crate::StoreError;
 
 /// Most operations in one transaction.
@@ -258,11 +259,11 @@ impl Writer {
         for job in group.iter_mut().filter(|job| is_full && job.grows()) {
             job.refuse(StoreError::Full);
         }
-        let mut hooks = Vec::new();
-        let failure = match self.transact(group, &mut hooks) {
+        let mut aside = Aside::default();
+        let failure = match self.transact(group, &mut aside) {
             Ok(()) => {
                 // Caches change before anybody hears of the write, so that whoever does finds it.
-                for hook in hooks {
+                for hook in aside.hooks {
                     hook();
                 }
                 None
@@ -311,29 +312,35 @@ impl Writer {
         has_room
     }
 
-    fn transact(&mut self, group: &mut [Box<dyn Job>], hooks: &mut Vec<Hook>) -> Result<(), GroupFailed> {
+    fn transact(&mut self, group: &mut [Box<dyn Job>], aside: &mut Aside) -> Result<(), GroupFailed> {
         self.connection.run("BEGIN IMMEDIATE", []).map_err(GroupFailed)?;
         for job in group.iter_mut().filter(|job| !job.is_settled()) {
-            self.carry_out(job.as_mut(), hooks)?;
+            self.carry_out(job.as_mut(), aside)?;
         }
         self.counters.flush(&self.connection).map_err(GroupFailed)?;
+        // A database without threads does not outlive the process, nor do its files.
+        if self.beside.is_some() {
+            for file in &aside.files {
+                file.sync_data().map_err(|error| GroupFailed(io_error(error)))?;
+            }
+        }
         self.connection.run("COMMIT", []).map_err(GroupFailed)?;
         Ok(())
     }
 
     /// Runs one operation so that its failure leaves the others alone.
-    fn carry_out(&mut self, job: &mut dyn Job, hooks: &mut Vec<Hook>) -> Result<(), GroupFailed> {
+    fn carry_out(&mut self, job: &mut dyn Job, aside: &mut Aside) -> Result<(), GroupFailed> {
         let checked = job.is_checked();
         let changes_before = self.connection.total_changes();
         if !checked {
             self.connection.run("SAVEPOINT op", []).map_err(GroupFailed)?;
         }
         self.counters.begin_op();
-        let hooks_before = hooks.len();
+        let hooks_before = aside.hooks.len();
         let mut tx = WriteTx {
             connection: &self.connection,
             counters: &mut self.counters,
-            hooks: &mut *hooks,
+            aside: &mut *aside,
             now: self.clock.now(),
         };
         let succeeded = catch_unwind(AssertUnwindSafe(|| job.run(&mut tx))).unwrap_or_else(|_| {
@@ -348,7 +355,7 @@ impl Writer {
         }
 
         self.counters.undo_op();
-        hooks.truncate(hooks_before);
+        aside.hooks.truncate(hooks_before);
         if self.connection.is_autocommit() {
             // SQLite has given the whole transaction up, as it may when the disk is full.
             return Err(GroupFailed(StoreError::Full));

@@ -24,7 +24,8 @@ use tracing::warn;
 
 use super::core::Core;
 use super::db::{Sql as _, WriteTx};
-use super::objects::{self, file_stream, io_error};
+use super::disk::io_error;
+use super::objects::{self, file_stream};
 use crate::{ByteStream, JobLog, LogStore, StoreError};
 
 /// The logs of an embedded store.

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0011_dataset_notes.sql"),
     include_str!("0012_actor_use.sql"),
     include_str!("0013_chunk_paths.sql"),
+    include_str!("0014_tail_objects.sql"),
 ];
 
 /// Brings a database to the newest schema, each step in its own transaction.

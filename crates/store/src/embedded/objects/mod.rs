@@ -1,5 +1,7 @@
 //! Bulk bytes as objects: written once under a fresh key, named by a row, removed when no row names them any more.
 
+mod growing;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -15,7 +17,9 @@ use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt as _, PutPayload};
 use parking_lot::Mutex;
 
-use super::db::{Db, Sql as _, WriteTx};
+pub(super) use self::growing::Blank;
+use super::db::{Cache, Db, Sql as _, WriteTx};
+use super::disk::{io_error, is_full};
 use super::upkeep::Wake;
 use crate::{ByteStream, StoreError};
 
@@ -38,8 +42,14 @@ pub(super) struct Objects {
     dir: PathBuf,
     db: Db,
     random: Arc<dyn Random>,
+    /// Whether what is written has to outlive the process.
+    durable: bool,
     /// Keys that are noted as pending and not in use.
     spare: Mutex<Vec<String>>,
+    /// Empty objects that are not in use.
+    blanks: Mutex<Vec<Blank>>,
+    /// Objects that grow, by key.
+    open: Cache<String, Arc<File>>,
     /// Keys whose objects came to nothing.
     abandoned: Arc<Mutex<Vec<String>>>,
 }
@@ -63,7 +73,10 @@ impl Objects {
             dir: dir.to_owned(),
             db,
             random,
+            durable,
             spare: Mutex::default(),
+            blanks: Mutex::default(),
+            open: Cache::new(growing::OPEN_FILES),
             abandoned: Arc::default(),
         })
     }
@@ -260,6 +273,8 @@ impl Objects {
     fn remove_files(&self, keys: &[String]) -> io::Result<()> {
         let mut shelves = BTreeSet::new();
         for key in keys {
+            // Open it would keep its room.
+            self.open.remove(key);
             let (shelf, _) = split(key);
             let shelf = self.dir.join(shelf);
             // The second is what a crash in the middle of writing leaves.
@@ -374,12 +389,4 @@ fn object_error(error: object_store::Error) -> StoreError {
         cause = error.source();
     }
     StoreError::Backend(error.into())
-}
-
-pub(super) fn io_error(error: io::Error) -> StoreError {
-    if is_full(&error) { StoreError::Full } else { StoreError::Backend(error.into()) }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
