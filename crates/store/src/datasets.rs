@@ -24,6 +24,9 @@ pub trait DatasetStore: Send + Sync + std::fmt::Debug {
     /// The window is fixed when this returns: items pushed later are not in it.
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError>;
 
+    /// The same with a comma in the place of each line feed, as they stand in a JSON array, but for the last one.
+    async fn read_joined(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError>;
+
     /// Streams the stored items `items`, counted from the oldest, as zstd frames that hold their lines one after the other.
     ///
     /// Frames that lie in the store are sent as they lie; no more is packed anew than at the ends, and what is newest.
@@ -70,10 +73,10 @@ pub struct ItemChunks {
 /// Items as JSON lines in zstd frames, at least one of each in a piece.
 pub type PackedItems = BoxStream<'static, Result<Bytes, StoreError>>;
 
-/// Some items, one JSON line each.
+/// Some items, one JSON line each, or [joined](DatasetStore::read_joined).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemChunk {
-    /// The raw JSON of each item followed by one line feed; there are no other line feeds.
+    /// The raw JSON of each item followed by one line feed, or one comma; there are no other line feeds.
     pub lines: Bytes,
     /// How many items these are; at least one.
     pub count: u64,

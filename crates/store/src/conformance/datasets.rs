@@ -5,7 +5,7 @@ use model::StorageKind;
 use model::push::Items;
 
 use super::fixtures::{fresh, given, items, lines, numbered, numbered_item, shared};
-use crate::{Noun, Store, StoreError, Window};
+use crate::{ItemChunks, Noun, Store, StoreError, Window};
 
 pub async fn a_note_stays_as_long_as_the_dataset(store: &Store) {
     let id = given(store, StorageKind::Dataset).await;
@@ -98,6 +98,26 @@ pub async fn concurrent_pushes_do_not_mix(store: &Store) {
     }
     starts.sort_unstable();
     assert_eq!(starts, (0..20).map(|push| push * 50).collect::<Vec<_>>());
+}
+
+pub async fn joined_items_have_commas_for_line_feeds(store: &Store) {
+    let id = given(store, StorageKind::Dataset).await;
+    let text = "x".repeat(1000);
+    let large: Vec<String> = (0..5000).map(|number| format!("{{\"i\":{number},\"text\":\"{text}\"}}")).collect();
+    store.datasets.append(&id, items(&format!("[{}]", large.join(",")))).await.unwrap();
+    store.datasets.append(&id, numbered(5000..5010)).await.unwrap();
+    let bytes = async |read: ItemChunks| read.chunks.map_ok(|chunk| chunk.lines.to_vec()).try_concat().await.unwrap();
+
+    for (offset, limit) in [(0, None), (4990, None), (100, Some(50)), (0, Some(0))] {
+        for desc in [false, true] {
+            let window = Window { offset, limit, desc };
+            // Lines before and after: those that are kept in memory must not change.
+            let lines = bytes(store.datasets.read(&id, window).await.unwrap()).await;
+            let joined = bytes(store.datasets.read_joined(&id, window).await.unwrap()).await;
+            assert!(joined == String::from_utf8(lines.clone()).unwrap().replace('\n', ",").as_bytes(), "{window:?}");
+            assert!(bytes(store.datasets.read(&id, window).await.unwrap()).await == lines, "{window:?}");
+        }
+    }
 }
 
 pub async fn a_large_push_is_read_in_bounded_chunks(store: &Store) {

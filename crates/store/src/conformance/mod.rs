@@ -42,6 +42,7 @@ macro_rules! conformance_tests {
                 windows_are_taken_from_both_ends,
                 a_window_is_fixed_when_it_is_asked_for,
                 concurrent_pushes_do_not_mix,
+                joined_items_have_commas_for_line_feeds,
                 a_large_push_is_read_in_bounded_chunks,
                 items_stay_where_they_are_when_they_are_sealed,
                 items_come_packed_from_wherever_they_are,

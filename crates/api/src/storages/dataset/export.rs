@@ -70,7 +70,7 @@ impl Export {
         format: Format,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let items = datasets.read(&id, window).await?;
+        let items = open(&*datasets, &id, window, view.is_identity() && format.is_joined()).await?;
         let (total, count, size) = (items.total, items.count, items.size);
         let opened = Arc::new(Mutex::new(Some(items)));
         let (transform, options) = (Arc::new(transform), Arc::new(options));
@@ -279,7 +279,8 @@ impl Export {
                 limit: Some(self.count),
                 desc: self.window.desc,
             };
-            let items = self.datasets.read(&self.id, window).await?;
+            let is_joined = self.view.is_identity() && self.format.is_joined();
+            let items = open(&*self.datasets, &self.id, window, is_joined).await?;
             if !self.window.desc || items.total == seen {
                 return Ok(items);
             }
@@ -287,6 +288,15 @@ impl Export {
             seen = items.total;
         }
     }
+}
+
+async fn open(
+    datasets: &dyn DatasetStore,
+    id: &StorageId,
+    window: Window,
+    is_joined: bool,
+) -> Result<ItemChunks, StoreError> {
+    if is_joined { datasets.read_joined(id, window).await } else { datasets.read(id, window).await }
 }
 
 /// A writer and what it has written.

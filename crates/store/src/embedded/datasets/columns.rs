@@ -11,7 +11,7 @@ use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
 use super::chunk::add_fields;
 use super::pages::Pages;
-use super::read;
+use super::read::{self, Form};
 use crate::{StoreError, Window};
 
 /// The field paths of some items of a dataset, sorted.
@@ -29,7 +29,7 @@ pub(super) async fn columns(
     };
     for part in rest {
         let window = Window { offset: part.start, limit: Some(part.end - part.start), desc: false };
-        let mut chunks = read::read(core.clone(), pages.clone(), k, &counter, window).chunks;
+        let mut chunks = read::read(core.clone(), pages.clone(), k, &counter, window, Form::Lines).chunks;
         while let Some(chunk) = chunks.next().await {
             let lines = chunk?.lines;
             let walk = move || {

@@ -24,6 +24,7 @@ use model::{StorageId, StorageKind};
 use rusqlite::params;
 
 use self::chunk::Chunk;
+use self::read::Form;
 use super::core::Core;
 use super::db::{Cache, Counter, Sql as _, WriteTx};
 use super::objects;
@@ -79,7 +80,13 @@ impl DatasetStore for Datasets {
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
         let k = self.key(id)?;
         let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
-        Ok(read::read(self.core.clone(), self.pages.clone(), k, &counter, window))
+        Ok(read::read(self.core.clone(), self.pages.clone(), k, &counter, window, Form::Lines))
+    }
+
+    async fn read_joined(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
+        let k = self.key(id)?;
+        let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
+        Ok(read::read(self.core.clone(), self.pages.clone(), k, &counter, window, Form::Joined))
     }
 
     async fn read_packed(&self, id: &StorageId, items: Range<u64>) -> Result<PackedItems, StoreError> {

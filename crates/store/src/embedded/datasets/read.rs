@@ -33,14 +33,14 @@ const LONG: u64 = 4 * STEP as u64;
 const AHEAD: usize = 3;
 
 /// Reads a window of a dataset as it is now.
-pub(super) fn read(core: Arc<Core>, pages: Pages, k: i64, counter: &Counter, window: Window) -> ItemChunks {
+pub(super) fn read(core: Arc<Core>, pages: Pages, k: i64, counter: &Counter, window: Window, form: Form) -> ItemChunks {
     let total = counter.items;
     let offset = window.offset.min(total);
     let count = window.limit.unwrap_or(u64::MAX).min(total - offset);
     let low = if window.desc { total - offset - count } else { offset };
     let mean_size = counter.bytes / total.max(1);
     let span = Span { low, high: low + count, desc: window.desc };
-    let chunks = Rest::new(core, k, mean_size, span, Form::Lines).steps(pages);
+    let chunks = Rest::new(core, k, mean_size, span, form).steps(pages);
     ItemChunks { total, count, size: count.saturating_mul(mean_size), chunks }
 }
 
@@ -55,8 +55,10 @@ pub(super) fn read_packed(core: Arc<Core>, k: i64, counter: &Counter, items: Ran
 
 /// How items are wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Lines,
+    /// With a comma for each line feed.
+    Joined,
     /// In frames, which stand for the lines wherever a chunk is spoken of.
     Packed,
 }
@@ -66,9 +68,21 @@ impl Form {
     fn of(self, items: ItemChunk) -> io::Result<ItemChunk> {
         match self {
             Self::Lines => Ok(items),
+            Self::Joined => Ok(ItemChunk { lines: joined(items.lines), ..items }),
             Self::Packed => Ok(ItemChunk { lines: compress(&items.lines)?.into(), ..items }),
         }
     }
+}
+
+/// Copies nothing if nobody else holds on to the lines.
+fn joined(lines: Bytes) -> Bytes {
+    let mut lines = BytesMut::from(lines);
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(b'\n', &lines[from..]) {
+        lines[from + at] = b',';
+        from += at + 1;
+    }
+    lines.freeze()
 }
 
 /// The items `low..high`, and from which end they are read.
@@ -132,9 +146,13 @@ impl Rest {
         Self { core, k, mean_size, span, form, segment: None }
     }
 
-    fn steps(self, pages: Pages) -> BoxStream<'static, Result<ItemChunk, StoreError>> {
+    fn steps(mut self, pages: Pages) -> BoxStream<'static, Result<ItemChunk, StoreError>> {
         match self.size() {
-            size if size <= LONG => self.pages(pages).boxed(),
+            size if size <= LONG => {
+                // Others read the same pages as lines.
+                let form = std::mem::replace(&mut self.form, Form::Lines);
+                self.pages(pages).map(move |chunk| form.of(chunk?).map_err(|error| damaged(&error))).boxed()
+            }
             _ if self.core.db.is_inline() => self.steps_in_turn().boxed(),
             _ => self.steps_ahead().boxed(),
         }
@@ -243,7 +261,7 @@ impl Rest {
         let (segment, span, form) = (self.segment.as_ref().ok_or_else(gone)?, self.span, self.form);
         let is_whole = |frames: &Frames| segment.wanted(span, frames) == (0..frames.n);
         let frames = match form {
-            Form::Lines => segment.find(span, STEP)?,
+            Form::Lines | Form::Joined => segment.find(span, STEP)?,
             // A frame of which not all is wanted stands alone.
             Form::Packed => match segment.find(span, PACKED_STEP)? {
                 frames if is_whole(&frames) => frames,

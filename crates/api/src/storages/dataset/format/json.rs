@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Verbatim, Writer};
 
@@ -36,15 +36,8 @@ impl Writer for Json {
     }
 
     fn lines(&mut self, lines: Bytes) -> Verbatim {
-        // The line feed behind each item becomes the comma before the next; the last one goes. Copies nothing unless the
-        // store still holds on to the lines.
-        let mut lines = BytesMut::from(lines);
-        lines.truncate(lines.len().saturating_sub(1));
-        let mut from = 0;
-        while let Some(at) = memchr::memchr(b'\n', &lines[from..]) {
-            lines[from + at] = b',';
-            from += at + 1;
-        }
-        Verbatim { before: self.separator(), lines: lines.freeze() }
+        // The comma behind the last of them has its place only if more come.
+        let inside = lines.slice(..lines.len().saturating_sub(1));
+        Verbatim { before: self.separator(), lines: inside }
     }
 }

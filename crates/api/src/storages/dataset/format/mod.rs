@@ -102,7 +102,8 @@ pub(super) trait Writer: Send {
     /// What stands behind the last entry. A file, if there is one, is rewound, and its bytes follow those in `out`.
     fn end(&mut self, out: &mut Vec<u8>) -> io::Result<Option<File>>;
 
-    /// Turns whole stored lines into what goes out. Asked only of formats that are [verbatim](Format::is_verbatim).
+    /// Turns whole stored lines into what goes out, [joined](Format::is_joined) ones if the format wants those. Asked only of formats
+    /// that are [verbatim](Format::is_verbatim).
     fn lines(&mut self, lines: Bytes) -> Verbatim {
         Verbatim { before: b"", lines }
     }
@@ -206,6 +207,11 @@ impl Format {
     /// Whether stored lines can go out without a look at each item.
     pub(super) fn is_verbatim(self) -> bool {
         matches!(self, Self::Json | Self::JsonLines)
+    }
+
+    /// Whether commas stand where lines end.
+    pub(super) fn is_joined(self) -> bool {
+        self == Self::Json
     }
 
     /// Whether writing takes so long that it belongs on a thread of its own.
