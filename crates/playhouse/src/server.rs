@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -60,7 +61,6 @@ pub fn bind_ahead(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// What is served: the API, and the pages for people beside it.
-#[derive(Clone)]
 pub struct Faces {
     /// The API, which also answers for whatever nobody else knows.
     pub api: api::Service,
@@ -93,6 +93,7 @@ pub async fn serve(listener: TcpListener, faces: Faces, stop: CancellationToken)
     // Without `pipeline_flush`, which holds back answers while unread bytes are there, even those of no valid request.
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connections = TaskTracker::new();
+    let faces = Arc::new(faces);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
