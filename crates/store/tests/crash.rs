@@ -49,9 +49,9 @@ async fn named(store: &Store, kind: StorageKind, name: &str) -> StorageId {
 /// Items of about a kilobyte, many enough that tails are sealed all the time, and that some have objects from the beginning.
 fn items(writer: usize, number: usize) -> String {
     let text = "x".repeat(1000);
-    let list: Vec<String> = (0..=number * 17 % 600)
-        .map(|at| format!("{{\"w\":{writer},\"n\":{number},\"at\":{at},\"t\":\"{text}\"}}"))
-        .collect();
+    let count = if number.is_multiple_of(5) { 400 } else { 1 + number % 100 };
+    let list: Vec<String> =
+        (0..count).map(|at| format!("{{\"w\":{writer},\"n\":{number},\"at\":{at},\"t\":\"{text}\"}}")).collect();
     format!("[{}]", list.join(","))
 }
 
