@@ -2,7 +2,7 @@
 //!
 //! What lies beyond that is what a transaction left that came to nothing; it is written over.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -98,15 +98,11 @@ impl Objects {
 /// Makes an empty file that a crash does not take away.
 fn create(path: &Path, durable: bool) -> io::Result<File> {
     let shelf = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let made_shelf = match DirBuilder::new().create(shelf) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(error),
-    };
+    fs::create_dir_all(shelf)?;
     let file = OpenOptions::new().write(true).create_new(true).open(path)?;
     if durable {
-        File::open(shelf)?.sync_all()?;
-        if made_shelf && let Some(dir) = shelf.parent() {
+        // The directory of the shelf, too: who made the shelf a moment ago may not have come to that yet.
+        for dir in path.ancestors().skip(1).take(2) {
             File::open(dir)?.sync_all()?;
         }
     }
