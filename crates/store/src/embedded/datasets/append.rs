@@ -63,6 +63,11 @@ pub(super) fn append(
         return Ok(counter.items);
     }
     let items_before = counter.items;
+    // That of the open tail, as long as all of its chunks are there.
+    let mut object = match counter.tail_packed {
+        0 => None,
+        _ => tx.one("SELECT object FROM ds_tail WHERE tail = ?1", [counter.tail], |row| row.get::<_, String>(0))?,
+    };
     for chunk in chunks {
         if counter.tail != 0 && counter.items - counter.tail_first + chunk.n > MAX_TAIL_ITEMS {
             close(core, tx, counter.tail)?;
@@ -70,7 +75,7 @@ pub(super) fn append(
         }
         if counter.tail == 0 {
             let blank = if chunk.is_frame() { blanks.pop() } else { None };
-            let object = blank.map(|blank| core.objects.begin(tx, blank)).transpose()?;
+            object = blank.map(|blank| core.objects.begin(tx, blank)).transpose()?;
             tx.run(
                 "INSERT INTO ds_tail (k, first, state, object) VALUES (?1, ?2, ?3, ?4)",
                 params![k, counter.items, state::OPEN, object],
@@ -79,7 +84,8 @@ pub(super) fn append(
             (counter.tail_first, counter.tail_bytes, counter.tail_rows) = (counter.items, 0, 0);
             counter.tail_packed = 0;
         }
-        insert(core, tx, &mut counter, chunk)?;
+        object = object.filter(|_| chunk.is_frame());
+        insert(core, tx, &mut counter, chunk, object.as_deref())?;
         let was_small = counter.tail_bytes < MIN_SEALED_BYTES;
         counter.items += chunk.n;
         counter.bytes += chunk.size;
@@ -99,18 +105,18 @@ pub(super) fn append(
     Ok(counter.items)
 }
 
-/// Puts a chunk into the tail's object if it can be there, or into its row.
-fn insert(core: &Core, tx: &mut WriteTx<'_>, counter: &mut Counter, chunk: &Chunk) -> Result<(), StoreError> {
+/// Puts a chunk into the tail's object, or into a row.
+fn insert(
+    core: &Core,
+    tx: &mut WriteTx<'_>,
+    counter: &mut Counter,
+    chunk: &Chunk,
+    object: Option<&str>,
+) -> Result<(), StoreError> {
     let row = row_of(counter.tail, counter.items - counter.tail_first);
-    let may_lie_in_object = chunk.is_frame() && (counter.tail_rows == 0 || counter.tail_packed > 0);
-    let object = if may_lie_in_object {
-        tx.one("SELECT object FROM ds_tail WHERE tail = ?1", [counter.tail], |row| row.get::<_, Option<String>>(0))?
-    } else {
-        None
-    };
-    if let Some(object) = object.flatten() {
+    if let Some(object) = object {
         let (at, bytes) = (counter.tail_packed, chunk.body.len() as u64);
-        core.objects.write_at(tx, &object, at, &chunk.body)?;
+        core.objects.write_at(tx, object, at, &chunk.body)?;
         counter.tail_packed += bytes;
         tx.run(
             "INSERT INTO ds_chunk (r, n, size, codec, body, paths, at, bytes) VALUES (?1, ?2, ?3, ?4, x'', ?5, ?6, ?7)",

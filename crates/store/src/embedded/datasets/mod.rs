@@ -53,6 +53,12 @@ impl Datasets {
     fn key(&self, dataset: &StorageId) -> Result<i64, StoreError> {
         self.core.key(dataset, StorageKind::Dataset)
     }
+
+    fn read_as(&self, id: &StorageId, window: Window, form: Form) -> Result<ItemChunks, StoreError> {
+        let k = self.key(id)?;
+        let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
+        Ok(read::read(self.core.clone(), self.pages.clone(), k, &counter, window, form))
+    }
 }
 
 #[async_trait]
@@ -78,15 +84,11 @@ impl DatasetStore for Datasets {
     }
 
     async fn read(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
-        let k = self.key(id)?;
-        let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
-        Ok(read::read(self.core.clone(), self.pages.clone(), k, &counter, window, Form::Lines))
+        self.read_as(id, window, Form::Lines)
     }
 
     async fn read_joined(&self, id: &StorageId, window: Window) -> Result<ItemChunks, StoreError> {
-        let k = self.key(id)?;
-        let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
-        Ok(read::read(self.core.clone(), self.pages.clone(), k, &counter, window, Form::Joined))
+        self.read_as(id, window, Form::Joined)
     }
 
     async fn read_packed(&self, id: &StorageId, items: Range<u64>) -> Result<PackedItems, StoreError> {

@@ -12,7 +12,7 @@ use moka::sync::Cache;
 /// Most bytes of lines that are kept.
 const CAPACITY: u64 = 32 * 1024 * 1024;
 
-/// Lines of frames, by the object that they are in and where they begin in it. Objects never change.
+/// Lines of frames, by the object that they are in and where they begin in it. What is named of an object never changes.
 #[derive(Clone, Debug)]
 pub(super) struct Pages(Cache<(Arc<str>, u64), Bytes>);
 

@@ -1,4 +1,5 @@
-//! Bulk bytes as objects: written once under a fresh key, named by a row, removed when no row names them any more.
+//! Bulk bytes as objects: written under a fresh key, at once or [bit by bit](growing), named by a row, removed when no row names
+//! them any more. What rows name of them never changes.
 
 mod growing;
 
