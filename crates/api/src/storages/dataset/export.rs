@@ -70,7 +70,7 @@ impl Export {
         format: Format,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let items = open(&*datasets, &id, window, view.is_identity() && format.is_joined()).await?;
+        let items = open(&*datasets, &id, window, &view, format).await?;
         let (total, count, size) = (items.total, items.count, items.size);
         let opened = Arc::new(Mutex::new(Some(items)));
         let (transform, options) = (Arc::new(transform), Arc::new(options));
@@ -279,8 +279,7 @@ impl Export {
                 limit: Some(self.count),
                 desc: self.window.desc,
             };
-            let is_joined = self.view.is_identity() && self.format.is_joined();
-            let items = open(&*self.datasets, &self.id, window, is_joined).await?;
+            let items = open(&*self.datasets, &self.id, window, &self.view, self.format).await?;
             if !self.window.desc || items.total == seen {
                 return Ok(items);
             }
@@ -290,12 +289,15 @@ impl Export {
     }
 }
 
+/// Reads stored items in the form in which the writer will want them.
 async fn open(
     datasets: &dyn DatasetStore,
     id: &StorageId,
     window: Window,
-    is_joined: bool,
+    view: &ItemView,
+    format: Format,
 ) -> Result<ItemChunks, StoreError> {
+    let is_joined = view.is_identity() && format.is_joined();
     if is_joined { datasets.read_joined(id, window).await } else { datasets.read(id, window).await }
 }
 
