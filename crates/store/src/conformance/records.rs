@@ -247,7 +247,14 @@ pub async fn records_are_those_of_a_map_whatever_happens_to_them(store: &Store) 
         (state >> 33) % below
     };
 
-    for step in 0..300 {
+    for step in 0..600 {
+        // Whatever was read before, the last change is what is found.
+        let key = format!("key-{}", dice(6));
+        let found = store.records.get(&id, &key).await.unwrap();
+        assert_eq!(found.is_some(), map.contains_key(&key), "step {step}");
+        if let Some(found) = found {
+            assert!(read(store, &found.content, None).await == map[&key], "step {step}");
+        }
         let key = format!("key-{}", dice(6));
         if dice(4) == 0 {
             let was_there = store.records.delete(&id, &key).await.unwrap();

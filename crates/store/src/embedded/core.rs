@@ -11,10 +11,12 @@ use super::db::{Cache, Db};
 use super::objects::Objects;
 use super::storages::{self, NotedReads};
 use super::upkeep::Wake;
-use crate::{Noun, StoreError};
+use crate::{Noun, Record, StoreError};
 
 /// Storages whose settings are kept in memory.
 const CACHED_STORAGES: usize = 8 * 1024;
+/// Records that are kept in memory.
+const CACHED_RECORDS: usize = 8 * 1024;
 
 /// The database, the directory and what is kept in memory of them. Every part holds it in an [`Arc`].
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Core {
     pub objects: Objects,
     /// Settings of storages.
     pub storages: Cache<StorageId, Arc<Kept>>,
+    /// Small records that were read lately.
+    pub records: Cache<RecordName, Record>,
     /// Reads that wait to be counted.
     pub reads: NotedReads,
     /// Names what is made inside.
@@ -37,6 +41,9 @@ pub(super) struct Core {
     pub round: tokio::sync::Mutex<()>,
     dir: DataDir,
 }
+
+/// Key of a store in the database, and of a record in it.
+pub(super) type RecordName = (i64, Box<str>);
 
 /// Where the store is.
 #[derive(Debug)]
@@ -73,6 +80,7 @@ impl Core {
             random,
             dispatch_made: Arc::default(),
             storages: Cache::new(CACHED_STORAGES),
+            records: Cache::new(CACHED_RECORDS),
             reads: NotedReads::default(),
             upkeep: Arc::default(),
             round: tokio::sync::Mutex::default(),

@@ -10,7 +10,7 @@ use model::{StorageId, StorageKind, Timestamp, hex};
 use rusqlite::{Connection, Row, params};
 use sha2::{Digest as _, Sha256};
 
-use super::core::Core;
+use super::core::{Core, RecordName};
 use super::db::{Db, Sql as _, WriteTx};
 use super::objects::{self, Reserved};
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
 
 /// Content of this size and more becomes an object.
 const MIN_OBJECT: usize = 32 * 1024;
+/// A record with no more content than this in its row is kept in memory once it was read.
+const MAX_CACHED: usize = 2 * 1024;
 /// Pages of keys up to this size are read on the calling thread.
 const SHORT_PAGE: usize = 100;
 /// Bytes of a large record that are taken in before the room on the disk is looked at again.
@@ -49,26 +51,23 @@ impl RecordStore for Records {
             RecordBody::Whole(body) => Prepared::whole(&self.core, record, body).await?,
             RecordBody::Stream(body) => Prepared::stream(&self.core, record, body).await?,
         };
-        self.core.db.grow_checked(prepared.weight(), move |tx| prepared.put(tx, k)).await
+        let core = self.core.clone();
+        self.core.db.grow_checked(prepared.weight(), move |tx| prepared.put(&core, tx, k)).await
     }
 
     async fn get(&self, store: &StorageId, key: &str) -> Result<Option<Record>, StoreError> {
-        let k = self.key(store)?;
-        self.core.db.read(|connection| {
-            connection.one(
-                "SELECT key, size, content_type, encoding, etag, modified_at, object, b.body
-                 FROM record LEFT JOIN record_body b ON b.r = record.body WHERE k = ?1 AND key = ?2",
-                params![k, key],
-                |row| {
-                    let meta = meta(row)?;
-                    let content = match row.get(6)? {
-                        Some(object) => Content::Object { object, size: meta.size },
-                        None => Content::Inline(row.get::<_, Vec<u8>>(7)?.into()),
-                    };
-                    Ok(Record { meta, content })
-                },
-            )
-        })
+        let name = (self.key(store)?, key.into());
+        let epoch = match self.core.records.get(&name) {
+            Ok(record) => return Ok(Some(record)),
+            Err(epoch) => epoch,
+        };
+        let found = self.core.db.read(|connection| find(connection, &name))?;
+        if let Some(record) = &found
+            && !matches!(&record.content, Content::Inline(bytes) if bytes.len() > MAX_CACHED)
+        {
+            self.core.records.fill(epoch, name, record.clone());
+        }
+        Ok(found)
     }
 
     async fn head(&self, store: &StorageId, key: &str) -> Result<Option<RecordMeta>, StoreError> {
@@ -100,7 +99,7 @@ impl RecordStore for Records {
     }
 
     async fn delete(&self, store: &StorageId, key: &str) -> Result<bool, StoreError> {
-        let (k, key) = (self.key(store)?, key.to_owned());
+        let (k, key, core) = (self.key(store)?, key.to_owned(), self.core.clone());
         self.core
             .db
             .write_checked(key.len(), move |tx| {
@@ -115,6 +114,7 @@ impl RecordStore for Records {
                 counter.writes += 1;
                 counter.deletes += 1;
                 counter.touch(now);
+                forget(&core, tx, k, &key);
                 Ok(true)
             })
             .await
@@ -187,7 +187,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `NotFound(Storage)`, before anything is changed.
-    pub(super) fn put(self, tx: &mut WriteTx<'_>, k: i64) -> Result<RecordMeta, StoreError> {
+    pub(super) fn put(self, core: &Arc<Core>, tx: &mut WriteTx<'_>, k: i64) -> Result<RecordMeta, StoreError> {
         let now = tx.now();
         let Self { record: NewRecord { key, content_type, content_encoding }, size, etag, content } = self;
         tx.counter(k)?;
@@ -230,8 +230,15 @@ impl Prepared {
         counter.bytes = counter.bytes + size - old.map_or(0, |old| old.size);
         counter.writes += 1;
         counter.touch(now);
+        forget(core, tx, k, &key);
         Ok(RecordMeta { key, size, content_type, content_encoding, etag: hex::encode(&etag), modified_at: now })
     }
+}
+
+/// Has what is kept in memory of a record forgotten once this is committed.
+fn forget(core: &Arc<Core>, tx: &mut WriteTx<'_>, k: i64, key: &str) {
+    let (core, name) = (core.clone(), (k, key.into()));
+    tx.after_commit(move || core.records.remove(&name));
 }
 
 /// Ends a stream with an error when the disk is full. It looks again after every [`LOOK_AFTER`] bytes.
@@ -300,6 +307,22 @@ impl Etag {
         let hash = self.0.finalize();
         std::array::from_fn(|at| hash[at])
     }
+}
+
+fn find(connection: &Connection, (k, key): &RecordName) -> Result<Option<Record>, StoreError> {
+    connection.one(
+        "SELECT key, size, content_type, encoding, etag, modified_at, object, b.body
+         FROM record LEFT JOIN record_body b ON b.r = record.body WHERE k = ?1 AND key = ?2",
+        params![k, key],
+        |row| {
+            let meta = meta(row)?;
+            let content = match row.get(6)? {
+                Some(object) => Content::Object { object, size: meta.size },
+                None => Content::Inline(row.get::<_, Vec<u8>>(7)?.into()),
+            };
+            Ok(Record { meta, content })
+        },
+    )
 }
 
 fn keys(connection: &Connection, k: i64, query: &KeyQuery) -> Result<KeyPage, StoreError> {

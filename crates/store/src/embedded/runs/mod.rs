@@ -61,7 +61,7 @@ impl RunStore for Runs {
                 }
             }
             if let Some(input) = input {
-                input.put(tx, store.ok_or(StoreError::NotFound(Noun::Storage))?)?;
+                input.put(&jobs.core, tx, store.ok_or(StoreError::NotFound(Noun::Storage))?)?;
             }
             for webhook in webhooks {
                 webhooks::insert(tx, &webhook)?;
