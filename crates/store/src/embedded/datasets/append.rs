@@ -48,7 +48,7 @@ pub(super) mod state {
 /// `blanks` each, as long as there are any.
 ///
 /// # Errors
-/// `NotFound(Storage)`, before anything is changed; `Full` only if there are frames among the chunks.
+/// `NotFound(Storage)`, before anything is changed; others only if there are frames among the chunks.
 pub(super) fn append(
     core: &Arc<Core>,
     tx: &mut WriteTx<'_>,
@@ -116,7 +116,7 @@ fn insert(
     let row = row_of(counter.tail, counter.items - counter.tail_first);
     if let Some(object) = object {
         let (at, bytes) = (counter.tail_packed, chunk.body.len() as u64);
-        core.objects.write_at(tx, object, at, &chunk.body)?;
+        core.objects.write_at(tx, object, at, chunk.body.clone())?;
         counter.tail_packed += bytes;
         tx.run(
             "INSERT INTO ds_chunk (r, n, size, codec, body, paths, at, bytes) VALUES (?1, ?2, ?3, ?4, x'', ?5, ?6, ?7)",

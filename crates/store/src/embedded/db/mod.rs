@@ -3,6 +3,7 @@
 mod cache;
 mod checkpoint;
 mod counters;
+mod files;
 mod readers;
 mod room;
 mod sql;

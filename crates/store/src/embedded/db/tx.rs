@@ -4,6 +4,7 @@ use std::fs::File;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::Timestamp;
 use rusqlite::Connection;
 
@@ -19,7 +20,14 @@ pub(super) struct Aside {
     /// Run in turn once it is on disk.
     pub(super) hooks: Vec<Hook>,
     /// Are to be on disk before it is.
-    pub(super) files: Vec<Arc<File>>,
+    pub(super) writes: Vec<FileWrite>,
+}
+
+/// Bytes for a file, and where in it they begin.
+pub(super) struct FileWrite {
+    pub(super) file: Arc<File>,
+    pub(super) at: u64,
+    pub(super) bytes: Bytes,
 }
 
 /// A write transaction, shared with the operations that are committed together. Reads like a [`Connection`].
@@ -62,12 +70,10 @@ impl WriteTx<'_> {
         self.counters.delete(self.connection, k)
     }
 
-    /// Has what was written to a file be on disk before this is.
-    pub(in crate::embedded) fn sync(&mut self, file: &Arc<File>) {
-        let files = &mut self.aside.files;
-        if !files.iter().any(|known| Arc::ptr_eq(known, file)) {
-            files.push(file.clone());
-        }
+    /// Has bytes be in a file, from `at` on, and on disk before this is; together with their neighbours from all operations
+    /// of the group. They are not written if the operation fails.
+    pub(in crate::embedded) fn write_file(&mut self, file: Arc<File>, at: u64, bytes: Bytes) {
+        self.aside.writes.push(FileWrite { file, at, bytes });
     }
 
     /// Has `hook` run once this is on disk, before the caller hears of it: the place to bring caches up to date. It does

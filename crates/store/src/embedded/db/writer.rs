@@ -15,6 +15,7 @@ use super::super::disk::io_error;
 use super::checkpoint::Checkpointer;
 use super::closed;
 use super::counters::Counters;
+use super::files;
 use super::room::Room;
 use super::sql::Sql as _;
 use super::tx::{Aside, WriteTx};
@@ -319,11 +320,8 @@ impl Writer {
         }
         self.counters.flush(&self.connection).map_err(GroupFailed)?;
         // A database without threads does not outlive the process, nor do its files.
-        if self.beside.is_some() {
-            for file in &aside.files {
-                file.sync_data().map_err(|error| GroupFailed(io_error(error)))?;
-            }
-        }
+        let durable = self.beside.is_some();
+        files::write(&aside.writes, durable).map_err(|error| GroupFailed(io_error(error)))?;
         self.connection.run("COMMIT", []).map_err(GroupFailed)?;
         Ok(())
     }
@@ -336,7 +334,7 @@ impl Writer {
             self.connection.run("SAVEPOINT op", []).map_err(GroupFailed)?;
         }
         self.counters.begin_op();
-        let hooks_before = aside.hooks.len();
+        let (hooks_before, writes_before) = (aside.hooks.len(), aside.writes.len());
         let mut tx = WriteTx {
             connection: &self.connection,
             counters: &mut self.counters,
@@ -356,6 +354,7 @@ impl Writer {
 
         self.counters.undo_op();
         aside.hooks.truncate(hooks_before);
+        aside.writes.truncate(writes_before);
         if self.connection.is_autocommit() {
             // SQLite has given the whole transaction up, as it may when the disk is full.
             return Err(GroupFailed(StoreError::Full));

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 
 use super::super::db::WriteTx;
 use super::super::disk::io_error;
@@ -62,18 +63,16 @@ impl Objects {
         Ok(key)
     }
 
-    /// Writes to an object that grows, from `at` on; it will be on disk before the transaction is.
+    /// Has an object that grows hold `bytes` from `at` on; they will be on disk before the transaction is.
     pub(in crate::embedded) fn write_at(
         &self,
         tx: &mut WriteTx<'_>,
         key: &str,
         at: u64,
-        bytes: &[u8],
+        bytes: Bytes,
     ) -> Result<(), StoreError> {
         let file = self.open.get_or_read(&key.to_owned(), || self.open_to_write(key).map(Some))?;
-        let file = file.context("an object is always opened or an error")?;
-        file.write_all_at(bytes, at).map_err(io_error)?;
-        tx.sync(&file);
+        tx.write_file(file.context("an object is always opened or an error")?, at, bytes);
         Ok(())
     }
 
