@@ -70,7 +70,7 @@ pub struct ItemChunks {
     pub chunks: BoxStream<'static, Result<ItemChunk, StoreError>>,
 }
 
-/// Items as JSON lines in zstd frames, at least one of each in a piece.
+/// Items as JSON lines in zstd frames, in pieces that end anywhere.
 pub type PackedItems = BoxStream<'static, Result<Bytes, StoreError>>;
 
 /// Some items, one JSON line each, or [joined](DatasetStore::read_joined).

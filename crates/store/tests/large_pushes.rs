@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use model::push::{Items, split_items};
 use model::{StorageId, StorageKind};
 use playhouse_store::conformance::fixtures::{StoppedClock, given, lines};
@@ -29,8 +30,14 @@ fn push(numbers: Range<usize>) -> Items {
     split_items(format!("[{}]", list.join(",")).as_bytes()).unwrap()
 }
 
-/// The dataset holds the first `n` lines, from wherever they are read.
+/// The dataset holds the first `n` lines, from wherever and however they are read.
 async fn holds(store: &Store, id: &StorageId, n: usize) {
+    for items in [0..n, 7..n - 7] {
+        let frames = store.datasets.read_packed(id, items.start as u64..items.end as u64).await.unwrap();
+        let packed = frames.map_ok(Vec::from).try_concat().await.unwrap();
+        let expected: String = items.clone().map(|number| line(number) + "\n").collect();
+        assert!(zstd::decode_all(&*packed).unwrap() == expected.as_bytes(), "{items:?}");
+    }
     for desc in [false, true] {
         let mut expected: Vec<String> = (0..n).map(line).collect();
         if desc {
@@ -126,6 +133,33 @@ async fn a_push_of_several_tails_has_an_object_for_each() {
     store.upkeep.run().await.unwrap();
     assert_eq!(count(dir.path(), "SELECT count(*) FROM ds_segment"), 2);
     holds(&store, &id, 9000).await;
+}
+
+#[tokio::test]
+async fn items_are_found_between_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(StoppedClock::default());
+    let store = open(dir.path(), &clock).await;
+    let id = given(&store, StorageKind::Dataset).await;
+    for part in 0..3 {
+        store.datasets.append(&id, push(part * 5000..(part + 1) * 5000)).await.unwrap();
+    }
+    // As long as this is away, its tail cannot be sealed.
+    let is_second = |object: &PathBuf| {
+        let lines = zstd::decode_all(fs::read(object).unwrap().as_slice()).unwrap();
+        let number = String::from_utf8(lines[5..9].to_vec()).unwrap();
+        number.parse().is_ok_and(|number: u32| (3000..6000).contains(&number))
+    };
+    let second = written(dir.path()).into_iter().find(is_second).unwrap();
+    let away = dir.path().join("away");
+
+    fs::rename(&second, &away).unwrap();
+    store.upkeep.run().await.unwrap_err();
+    fs::rename(&away, &second).unwrap();
+
+    let last_ends = "SELECT max(first) > (SELECT min(first) FROM ds_tail) FROM ds_segment";
+    assert_eq!(count(dir.path(), last_ends), 1, "segments lie on either side of the tail");
+    holds(&store, &id, 15_000).await;
 }
 
 #[tokio::test]

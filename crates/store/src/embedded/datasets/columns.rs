@@ -10,8 +10,9 @@ use rusqlite::params;
 use super::super::core::Core;
 use super::super::db::{Counter, Sql as _};
 use super::chunk::add_fields;
+use super::locate::Form;
 use super::pages::Pages;
-use super::read::{self, Form};
+use super::read;
 use crate::{StoreError, Window};
 
 /// The field paths of some items of a dataset, sorted.

@@ -9,6 +9,8 @@ mod append;
 mod chunk;
 mod columns;
 mod fields;
+mod locate;
+mod packed;
 mod pages;
 mod read;
 mod seal;
@@ -24,7 +26,7 @@ use model::{StorageId, StorageKind};
 use rusqlite::params;
 
 use self::chunk::Chunk;
-use self::read::Form;
+use self::locate::Form;
 use super::core::Core;
 use super::db::{Cache, Counter, Sql as _, WriteTx};
 use super::objects;
@@ -94,7 +96,7 @@ impl DatasetStore for Datasets {
     async fn read_packed(&self, id: &StorageId, items: Range<u64>) -> Result<PackedItems, StoreError> {
         let k = self.key(id)?;
         let counter = self.core.db.read(|connection| Counter::load(connection, k))?;
-        Ok(read::read_packed(self.core.clone(), k, &counter, items))
+        Ok(packed::read(self.core.clone(), k, &counter, items))
     }
 
     async fn fields(&self, id: &StorageId) -> Result<Vec<String>, StoreError> {

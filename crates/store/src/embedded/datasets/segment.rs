@@ -127,6 +127,18 @@ pub(super) struct Frames {
     pub size: usize,
 }
 
+impl Frames {
+    /// Together with those behind them.
+    fn and(self, next: Self) -> Self {
+        Self {
+            first: self.first,
+            n: self.n + next.n,
+            bytes: self.bytes.start..next.bytes.end,
+            size: self.size + next.size,
+        }
+    }
+}
+
 /// Finds frames that hold item `at` and go on towards `until`, up and beyond it or down and below, but no more than hold
 /// about `most` bytes of lines. `at` comes first in the direction of reading.
 pub(super) fn find(index: &[u8], at: u64, until: u64, most: usize) -> io::Result<Frames> {
@@ -140,12 +152,7 @@ pub(super) fn find(index: &[u8], at: u64, until: u64, most: usize) -> io::Result
         if here.first + here.n > low {
             found = Some(match found {
                 None => here,
-                Some(so_far) if so_far.size + here.size <= most => Frames {
-                    n: so_far.n + here.n,
-                    bytes: so_far.bytes.start..here.bytes.end,
-                    size: so_far.size + here.size,
-                    first: so_far.first,
-                },
+                Some(so_far) if so_far.size + here.size <= most => so_far.and(here),
                 // Downwards the last frames count, upwards the first.
                 Some(_) if desc => here,
                 Some(so_far) => return Ok(so_far),
@@ -155,6 +162,15 @@ pub(super) fn find(index: &[u8], at: u64, until: u64, most: usize) -> io::Result
     found.filter(|frames| (frames.first..frames.first + frames.n).contains(&at)).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "the index of a segment does not reach as far as its row says")
     })
+}
+
+/// The frames that hold nothing but `wanted` items from the first on, if there are any.
+pub(super) fn whole(index: &[u8], wanted: Range<u64>) -> Option<Frames> {
+    each(index)
+        .skip_while(|frame| frame.first < wanted.start)
+        .take_while(|frame| frame.first + frame.n <= wanted.end)
+        .reduce(Frames::and)
+        .filter(|frames| frames.first == wanted.start)
 }
 
 /// The frames of a segment, one by one.

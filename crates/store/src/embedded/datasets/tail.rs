@@ -7,7 +7,7 @@ use model::item_view::FieldCollector;
 
 use super::super::core::Core;
 use super::chunk::{Chunk, add_fields, decompress};
-use super::{read, row_of};
+use super::{locate, row_of};
 use crate::StoreError;
 
 /// Bytes of lines that are read at a time.
@@ -34,7 +34,7 @@ pub(super) fn chunks(core: &Core, tail: i64, place: u64) -> Result<Vec<TailChunk
         while size < STEP
             && let Some(row) = rows.next()?
         {
-            let (place, mut chunk) = read::chunk(row)?;
+            let (place, mut chunk) = locate::chunk(row)?;
             chunk.paths = row.get(5)?;
             let stored = match row.get::<_, Option<u64>>(6)? {
                 Some(at) => Some(at..at + row.get::<_, u64>(7)?),

@@ -25,7 +25,7 @@ use tracing::warn;
 use super::core::Core;
 use super::db::{Sql as _, WriteTx};
 use super::disk::io_error;
-use super::objects::{self, file_stream};
+use super::objects;
 use crate::{ByteStream, JobLog, LogStore, StoreError};
 
 /// The logs of an embedded store.
@@ -176,7 +176,7 @@ impl LogStore for Logs {
         if let Some((file, len)) = parts.open {
             let within = within(&wanted, &(open_first..open_first + len));
             if !within.is_empty() {
-                streams.push(file_stream(file, within));
+                streams.push(self.core.objects.stream_file(file, within));
             }
         }
         Ok(stream::iter(streams).flatten().boxed())

@@ -2,6 +2,7 @@
 //! them any more. What rows name of them never changes.
 
 mod growing;
+mod reading;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,6 +20,7 @@ use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt as 
 use parking_lot::Mutex;
 
 pub(super) use self::growing::Blank;
+use self::reading::Spare;
 use super::db::{Cache, Db, Sql as _, WriteTx};
 use super::disk::{io_error, is_full};
 use super::upkeep::Wake;
@@ -28,8 +30,6 @@ use crate::{ByteStream, StoreError};
 const RESERVED_AT_ONCE: usize = 32;
 /// Bytes that are written at a time.
 const PART: usize = 1024 * 1024;
-/// Bytes that are read at a time.
-const READ: u64 = 256 * 1024;
 /// Milliseconds for which a replaced object stays, for readers that have its key and have not opened it yet. On a full disk
 /// it goes at once.
 const GRACE_MILLIS: i64 = 30 * 1000;
@@ -45,6 +45,8 @@ pub(super) struct Objects {
     random: Arc<dyn Random>,
     /// Whether what is written has to outlive the process.
     durable: bool,
+    /// Buffers to read into.
+    buffers: Arc<Spare>,
     /// Keys that are noted as pending and not in use.
     spare: Mutex<Vec<String>>,
     /// Empty objects that are not in use.
@@ -75,6 +77,7 @@ impl Objects {
             db,
             random,
             durable,
+            buffers: Arc::default(),
             spare: Mutex::default(),
             blanks: Mutex::default(),
             open: Cache::new(growing::OPEN_FILES),
@@ -202,9 +205,14 @@ impl Objects {
         let range = found.range.clone();
         Ok(match found.payload {
             // The library's own stream reads 8 KiB at a time, each with a hop to another thread.
-            GetResultPayload::File(file, _) => file_stream(file, range),
+            GetResultPayload::File(file, _) => self.stream_file(file, range),
             GetResultPayload::Stream(stream) => stream.map(|part| part.map_err(io::Error::other)).boxed(),
         })
+    }
+
+    /// Streams a part of a file.
+    pub(super) fn stream_file(&self, file: File, range: Range<u64>) -> ByteStream {
+        reading::stream(file, range, self.buffers.clone())
     }
 
     /// Takes up what a crash left behind. Nothing must be being written.
@@ -341,34 +349,6 @@ fn read_file<T>(file: &Path, range: Range<u64>, make: impl FnOnce(Vec<u8>) -> io
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     make(bytes)
-}
-
-pub(super) fn file_stream(file: File, range: Range<u64>) -> ByteStream {
-    let state = (Some(file), range, true);
-    stream::unfold(state, |(file, range, first)| async move {
-        let mut file = file?;
-        if range.is_empty() {
-            return None;
-        }
-        let length = (range.end - range.start).min(READ);
-        let start = range.start;
-        let read = move || {
-            if first {
-                file.seek(SeekFrom::Start(start))?;
-            }
-            let mut part = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-            (&mut file).take(length).read_to_end(&mut part)?;
-            if part.len() as u64 != length {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-            }
-            Ok((file, part))
-        };
-        match tokio::task::spawn_blocking(read).await.map_err(io::Error::other).flatten() {
-            Ok((file, part)) => Some((Ok(Bytes::from(part)), (Some(file), start + length..range.end, false))),
-            Err(error) => Some((Err(error), (None, range, false))),
-        }
-    })
-    .boxed()
 }
 
 /// Shelf and name of an object: 256 shelves keep directories small.
