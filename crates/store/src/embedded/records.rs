@@ -92,7 +92,7 @@ impl RecordStore for Records {
                 Ok(futures::stream::iter((!part.is_empty()).then_some(Ok(part))).boxed())
             }
             Content::Object { object, size } => {
-                let range = range.map(|range| range.start.min(*size)..range.end.min(*size));
+                let range = range.map_or(0..*size, |range| range.start.min(*size)..range.end.min(*size));
                 self.core.objects.stream(object, range).await
             }
         }

@@ -38,7 +38,7 @@ impl Rest {
         let (object, frames) = (segment.object.clone(), segment.whole(span));
         if let Some(frames) = frames {
             self.span = span.behind(segment.first + frames.first, frames.n);
-            let bytes = core.objects.stream(&object, Some(frames.bytes)).await?;
+            let bytes = core.objects.stream(&object, frames.bytes).await?;
             return Ok(bytes.map_err(|error| damaged(&error)).boxed());
         }
         let frame = segment.find(span, 0)?;

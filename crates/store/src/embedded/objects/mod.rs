@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use model::{Random, hex};
 use object_store::local::LocalFileSystem;
-use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use parking_lot::Mutex;
 
 pub(super) use self::growing::Blank;
@@ -187,27 +187,16 @@ impl Objects {
         Ok(read_file(&self.file(key), range, make).with_context(|| format!("cannot read object {key}"))?)
     }
 
-    /// Past the library, which would take a hop to another thread for the reading alone.
+    /// Past the library, which would take a hop to another thread for each 8 KiB.
     fn file(&self, key: &str) -> PathBuf {
         let (shelf, name) = split(key);
         self.dir.join(shelf).join(name)
     }
 
-    /// Streams an object or a part of it. It is opened when this returns, so that removing it does not matter any more.
-    pub(super) async fn stream(&self, key: &str, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
-        if let Some(range) = &range
-            && range.is_empty()
-        {
-            return Ok(stream::empty().boxed());
-        }
-        let options = GetOptions { range: range.map(Into::into), ..GetOptions::default() };
-        let found = self.store.get_opts(&path(key), options).await.map_err(object_error)?;
-        let range = found.range.clone();
-        Ok(match found.payload {
-            // The library's own stream reads 8 KiB at a time, each with a hop to another thread.
-            GetResultPayload::File(file, _) => self.stream_file(file, range),
-            GetResultPayload::Stream(stream) => stream.map(|part| part.map_err(io::Error::other)).boxed(),
-        })
+    /// Streams a part of an object. It is opened when this returns, so that removing it does not matter any more.
+    pub(super) async fn stream(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StoreError> {
+        let file = reading::open(self.file(key)).await.with_context(|| format!("cannot open object {key}"))?;
+        Ok(self.stream_file(file, range))
     }
 
     /// Streams a part of a file.

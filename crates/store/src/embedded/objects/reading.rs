@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream as streams};
 use parking_lot::Mutex;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::ByteStream;
@@ -18,6 +20,15 @@ const READ: usize = 256 * 1024;
 
 /// Buffers that are kept when nobody reads.
 const KEPT: usize = 8;
+
+/// Opens a file on the spot if the system knows where it lies, and otherwise on a thread that may block.
+pub(super) async fn open(path: PathBuf) -> io::Result<File> {
+    match openat2(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED) {
+        Ok(file) => Ok(file.into()),
+        // Whatever the matter is, here it shows.
+        Err(_) => tokio::task::spawn_blocking(|| File::open(path)).await.map_err(io::Error::other)?,
+    }
+}
 
 /// Streams a part of a file through some of the buffers in `spare`.
 pub(super) fn stream(file: File, range: Range<u64>, spare: Arc<Spare>) -> ByteStream {
@@ -133,6 +144,20 @@ mod tests {
             let parts: Vec<Bytes> = part.try_collect().await.unwrap();
             assert!(parts.concat() == bytes[range.clone()], "{range:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_opened_or_it_is_told_why_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "content").unwrap();
+
+        let file = open(path.clone()).await.unwrap();
+
+        let parts: Vec<Bytes> = stream(file, 0..7, Arc::default()).try_collect().await.unwrap();
+        assert_eq!(parts.concat(), b"content");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(open(path).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[tokio::test]
