@@ -1,11 +1,12 @@
-//! Whole datasets in every format: speed, CPU and memory, beside a copy of as many bytes.
+//! Whole datasets in every format: speed, CPU and memory, beside copies of as many bytes.
 
 use std::io::Read as _;
 use std::time::Instant;
 
 use super::bulk::drain;
 use super::load::{self, ITEM_BYTES};
-use super::server::Server;
+use super::null;
+use super::server::{Server, cpu_seconds};
 
 const FORMATS: [&str; 9] = ["json", "jsonl", "csv", "xml", "html", "rss", "xlsx", "parquet", "arrow"];
 
@@ -14,7 +15,8 @@ struct Took {
     bytes: u64,
     seconds: f64,
     cpu: f64,
-    growth_mb: f64,
+    /// Of memory; not of another server.
+    growth_mb: Option<f64>,
 }
 
 pub fn measure() -> anyhow::Result<()> {
@@ -25,7 +27,8 @@ pub fn measure() -> anyhow::Result<()> {
     println!("{:<22} {:>8} {:>8} {:>10} {:>10}", "", "MB/s", "MB out", "CPU s/GB", "growth MB");
     let show = |name: &str, took: &Took, input: f64| {
         let (speed, out) = (input / 1e6 / took.seconds, took.bytes as f64 / 1e6);
-        println!("{name:<22} {speed:>8.0} {out:>8.0} {:>10.3} {:>10.0}", took.cpu / (input / 1e9), took.growth_mb);
+        let growth = took.growth_mb.map_or("-".to_owned(), |growth| format!("{growth:.0}"));
+        println!("{name:<22} {speed:>8.0} {out:>8.0} {:>10.3} {growth:>10}", took.cpu / (input / 1e9));
     };
 
     let store = load::new_storage(&server, "key-value-stores")?;
@@ -35,6 +38,12 @@ pub fn measure() -> anyhow::Result<()> {
     request.content_type("video/mp4").send(ureq::SendBody::from_reader(&mut body))?;
     let copy = download(&server, &record, "identity")?;
     show("a record of that size", &copy, input);
+
+    let (mut child, null) = null::start()?;
+    let copied = copied(&server.agent, child.id(), &format!("{null}/copy/{input}"));
+    child.kill()?;
+    child.wait()?;
+    show("such items from memory", &copied?, input);
 
     let items = format!("{}/items", filled.path);
     let mut lines = None;
@@ -58,6 +67,16 @@ pub fn measure() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads an address of another server, once to warm it up and once to measure.
+fn copied(agent: &ureq::Agent, id: u32, address: &str) -> anyhow::Result<Took> {
+    let read = || anyhow::Ok(drain(&mut agent.get(address).call()?.body_mut().with_config().limit(u64::MAX).reader())?);
+    read()?;
+    let (cpu, started) = (cpu_seconds(id)?, Instant::now());
+    let bytes = read()?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Took { bytes, seconds, cpu: cpu_seconds(id)? - cpu, growth_mb: None })
+}
+
 fn download(server: &Server, path: &str, encoding: &str) -> anyhow::Result<Took> {
     load::settle(server)?;
     let (before, cpu) = (server.resident_mb()?, server.cpu_seconds()?);
@@ -70,6 +89,6 @@ fn download(server: &Server, path: &str, encoding: &str) -> anyhow::Result<Took>
         bytes,
         seconds: started.elapsed().as_secs_f64(),
         cpu: server.cpu_seconds()? - cpu,
-        growth_mb: server.peak_mb()? - before,
+        growth_mb: Some(server.peak_mb()? - before),
     })
 }

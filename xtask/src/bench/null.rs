@@ -1,19 +1,30 @@
-//! A server that reads each request and answers a fixed text: what HTTP alone costs on this machine.
+//! A server that reads each request and answers a fixed text: what HTTP alone costs on this machine. It also sends a copy of
+//! items, as many as are asked for: what an export would cost that does nothing else.
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use futures::Stream;
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 
 use super::load;
+
+/// Items that are copied, again and again if more are asked for: more than fit into the cache of a core.
+const COPIED: usize = 100_000;
+/// Bytes that are copied at a time.
+const PIECE: usize = 512 * 1024;
+
+static ITEMS: LazyLock<Bytes> = LazyLock::new(|| load::batch(0, COPIED).into());
 
 /// What is answered, about as long as the real answer.
 struct Fixed {
@@ -48,9 +59,12 @@ impl Fixed {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Either<Full<Bytes>, Copies>> {
         let (parts, mut body) = request.into_parts();
         while let Some(Ok(_)) = body.frame().await {}
+        if let Some(bytes) = parts.uri.path().strip_prefix("/copy/").and_then(|bytes| bytes.parse().ok()) {
+            return Response::new(Either::Right(copies(bytes)));
+        }
         let content = match (parts.method, parts.uri.path()) {
             (Method::GET, path) if path.ends_with("/items") => &self.page,
             (Method::GET, path) if path.contains("/records/") => &self.record,
@@ -58,12 +72,25 @@ impl Fixed {
             (Method::POST, path) if path.ends_with("/lock") => &self.head,
             _ => &self.other,
         };
-        let mut response = Response::new(Full::new(content.clone()));
+        let mut response = Response::new(Either::Left(Full::new(content.clone())));
         let json = hyper::header::HeaderValue::from_static("application/json; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, json);
         response
     }
 }
+
+/// A body of so many bytes of items.
+fn copies(bytes: usize) -> Copies {
+    StreamBody::new(Box::pin(futures::stream::unfold(bytes, |left| async move {
+        let items = &*ITEMS;
+        // The first pieces come last, which matters to nobody.
+        let from = left % (items.len() - PIECE);
+        let piece = &items[from..from + PIECE.min(left)];
+        (left > 0).then(|| (Ok(Frame::data(Bytes::copy_from_slice(piece))), left - piece.len()))
+    })))
+}
+
+type Copies = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>>;
 
 /// Serves until it is killed, and prints the port first.
 pub fn serve() -> anyhow::Result<()> {
