@@ -11,13 +11,12 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream as streams};
 use parking_lot::Mutex;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::ReadWriteFlags;
 
 use crate::ByteStream;
 
 /// Bytes that are read at a time: few enough to be in the cache of a core still when they are sent.
 const READ: usize = 256 * 1024;
-
 /// Buffers that are kept when nobody reads.
 const KEPT: usize = 8;
 
@@ -25,7 +24,7 @@ const KEPT: usize = 8;
 pub(super) async fn open(path: PathBuf) -> io::Result<File> {
     match openat2(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED) {
         Ok(file) => Ok(file.into()),
-        // Whatever the matter is, here it shows.
+        // If something is the matter, it shows here.
         Err(_) => tokio::task::spawn_blocking(|| File::open(path)).await.map_err(io::Error::other)?,
     }
 }
@@ -68,7 +67,7 @@ impl Rest {
         let length = usize::try_from(left).map_or(READ, |left| left.min(READ));
         let mut buffer = self.spare.take(length);
         let read = match read_cached(&self.file, &mut buffer[..length], at) {
-            Some(read) => read?,
+            Some(read) => read,
             None => {
                 let file = self.file.clone();
                 let read = move || file.read_exact_at(&mut buffer[..length], at).map(|()| buffer);
@@ -112,14 +111,10 @@ impl Drop for Loan {
     }
 }
 
-/// Reads what can be had without waiting for the disk, at most what fits into the buffer; `None` if that is nothing.
-fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> Option<io::Result<usize>> {
-    match rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT) {
-        Ok(read) => Some(Ok(read)),
-        // The last two: the file system or the system does not know of this.
-        Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::NOSYS) => None,
-        Err(error) => Some(Err(error.into())),
-    }
+/// Reads what can be had without waiting for the disk, at most what fits into the buffer; `None` if that is nothing, or something
+/// is the matter, which shows when it is read the other way.
+fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> Option<usize> {
+    rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT).ok()
 }
 
 #[cfg(test)]
