@@ -15,8 +15,8 @@ use super::segment::Frames;
 use super::{PLACE_BITS, row_of, segment};
 use crate::{ItemChunk, Noun, StoreError};
 
-/// Bytes of lines after which no more chunks of a tail are read at a time.
-const STEP: u64 = 512 * 1024;
+/// About how many bytes of lines one step reads.
+pub(super) const STEP: usize = 512 * 1024;
 /// Segments that are found at a time.
 const SEGMENTS: usize = 16;
 
@@ -76,7 +76,7 @@ impl Span {
     }
 
     /// What remains behind them.
-    pub(super) fn behind(self, first: u64, n: u64) -> Self {
+    fn behind(self, first: u64, n: u64) -> Self {
         let done = self.within(first, n);
         if self.desc { Self { high: first + done.start, ..self } } else { Self { low: first + done.end, ..self } }
     }
@@ -85,7 +85,7 @@ impl Span {
 /// What is still to be read of a window.
 pub(super) struct Rest {
     pub core: Arc<Core>,
-    pub k: i64,
+    k: i64,
     pub span: Span,
     pub form: Form,
     /// The next segments, as far as they were found. If the next item is in one, it is in the first of them.
@@ -122,10 +122,6 @@ impl Rest {
         if self.is_located() {
             return Ok(None);
         }
-        self.segments.pop_front();
-        if self.is_located() {
-            return Ok(None);
-        }
         let (k, span, form) = (self.k, self.span, self.form);
         let find = move |connection: &Connection| find(connection, k, span, form);
         let piece = if is_short { self.core.db.snapshot(find)? } else { self.core.db.snapshot_blocking(find).await? };
@@ -138,6 +134,16 @@ impl Rest {
                 self.span = rest;
                 Ok(Some(chunk))
             }
+        }
+    }
+
+    /// Counts some frames of the segment at hand as read.
+    pub(super) fn pass(&mut self, frames: &Frames) {
+        if let Some(segment) = self.segments.front() {
+            self.span = self.span.behind(segment.first + frames.first, frames.n);
+        }
+        if !self.is_located() {
+            self.segments.pop_front();
         }
     }
 
@@ -222,7 +228,7 @@ fn find(connection: &Connection, k: i64, span: Span, form: Form) -> Result<Piece
         begin = begin.min(begins);
         size += chunk.size;
         chunks.push(chunk);
-        if size >= STEP || (desc && begins <= low) || (!desc && ends >= high) {
+        if size >= STEP as u64 || (desc && begins <= low) || (!desc && ends >= high) {
             break;
         }
     }

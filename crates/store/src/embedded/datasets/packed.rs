@@ -37,13 +37,13 @@ impl Rest {
         let (core, form, segment, span) = (self.core.clone(), self.form, self.segment()?, self.span);
         let (object, frames) = (segment.object.clone(), segment.whole(span));
         if let Some(frames) = frames {
-            self.span = span.behind(segment.first + frames.first, frames.n);
+            self.pass(&frames);
             let bytes = core.objects.stream(&object, frames.bytes).await?;
             return Ok(bytes.map_err(|error| damaged(&error)).boxed());
         }
         let frame = segment.find(span, 0)?;
         let wanted = segment.wanted(span, &frame);
-        self.span = span.behind(segment.first + frame.first, frame.n);
+        self.pass(&frame);
         let part = core.objects.read(&object, frame.bytes, move |packed| {
             form.of(pick(decompress(&packed, frame.size)?.into(), frame.n, wanted, false)?)
         });

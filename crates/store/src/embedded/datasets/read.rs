@@ -12,13 +12,11 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use super::super::core::Core;
 use super::super::db::Counter;
 use super::chunk::{decompress, pick};
-use super::locate::{Form, Rest, Span, damaged, gone};
+use super::locate::{Form, Rest, STEP, Span, damaged, gone};
 use super::pages::Pages;
 use super::segment::{self, Frames};
 use crate::{ItemChunk, ItemChunks, StoreError, Window};
 
-/// About how many bytes of lines one step reads.
-const STEP: usize = 512 * 1024;
 /// A window that holds no more bytes than this, as far as one can tell, is looked up on the calling thread.
 const SHORT: u64 = 64 * 1024;
 /// A window that holds more bytes than this is read ahead.
@@ -126,7 +124,7 @@ impl Rest {
             form: self.form,
             frames,
         };
-        self.span = span.behind(segment.first + step.frames.first, step.frames.n);
+        self.pass(&step.frames);
         Ok(step)
     }
 
@@ -136,7 +134,7 @@ impl Rest {
         let frame = segment.find(span, 0)?;
         let Some(lines) = pages.get(&segment.object, frame.bytes.start) else { return Ok(None) };
         let chunk = pick(lines, frame.n, segment.wanted(span, &frame), span.desc).map_err(|error| damaged(&error))?;
-        self.span = span.behind(segment.first + frame.first, frame.n);
+        self.pass(&frame);
         Ok(Some(chunk))
     }
 
@@ -152,7 +150,7 @@ impl Rest {
             frames.reverse();
         }
         let start = run.bytes.start;
-        let chunks: Vec<ItemChunk> = self.core.objects.read_here(&segment.object, run.bytes, |packed| {
+        let chunks: Vec<ItemChunk> = self.core.objects.read_here(&segment.object, run.bytes.clone(), |packed| {
             let mut chunks = Vec::with_capacity(frames.len());
             for frame in &frames {
                 let torn = || io::Error::new(io::ErrorKind::InvalidData, "a frame lies beyond its object");
@@ -164,7 +162,7 @@ impl Rest {
             }
             Ok(chunks)
         })?;
-        self.span = span.behind(segment.first + run.first, run.n);
+        self.pass(&run);
         ready.extend(chunks);
         ready.pop_front().ok_or_else(gone)
     }

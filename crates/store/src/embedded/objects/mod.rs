@@ -187,7 +187,7 @@ impl Objects {
         Ok(read_file(&self.file(key), range, make).with_context(|| format!("cannot read object {key}"))?)
     }
 
-    /// Past the library, which would take a hop to another thread for each 8 KiB.
+    /// Where an object lies. It is read past the library, which would take a hop to another thread for each 8 KiB.
     fn file(&self, key: &str) -> PathBuf {
         let (shelf, name) = split(key);
         self.dir.join(shelf).join(name)
