@@ -39,11 +39,8 @@ pub fn measure() -> anyhow::Result<()> {
     let copy = download(&server, &record, "identity")?;
     show("a record of that size", &copy, input);
 
-    let (mut child, null) = null::start()?;
-    let copied = copied(&server.agent, child.id(), &format!("{null}/copy/{input}"));
-    child.kill()?;
-    child.wait()?;
-    show("such items from memory", &copied?, input);
+    let copied = null::with(|id, address| copied(&server.agent, id, &format!("{address}/copy/{input}")))?;
+    show("such items from memory", &copied, input);
 
     let items = format!("{}/items", filled.path);
     let mut lines = None;

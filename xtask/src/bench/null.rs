@@ -108,8 +108,16 @@ pub fn serve() -> anyhow::Result<()> {
     })
 }
 
-/// Starts it as a process of its own and returns its address.
-pub fn start() -> anyhow::Result<(Child, String)> {
+/// Has `measure` measure it, a process of its own with that id and address.
+pub fn with<T>(measure: impl FnOnce(u32, &str) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let (mut child, address) = start()?;
+    let outcome = measure(child.id(), &address);
+    child.kill()?;
+    child.wait()?;
+    outcome
+}
+
+fn start() -> anyhow::Result<(Child, String)> {
     let mut child = Command::new(std::env::current_exe()?).arg("null-server").stdout(Stdio::piped()).spawn()?;
     let mut port = String::new();
     BufReader::new(child.stdout.take().context("no output")?).read_line(&mut port)?;

@@ -31,11 +31,7 @@ struct Operation<'a> {
 
 pub fn measure() -> anyhow::Result<()> {
     let server = Server::start()?;
-    let (mut child, null) = null::start()?;
-    let outcome = compare(&server, child.id(), &null);
-    child.kill()?;
-    child.wait()?;
-    outcome
+    null::with(|id, address| compare(&server, id, address))
 }
 
 fn compare(server: &Server, null_id: u32, null: &str) -> anyhow::Result<()> {
